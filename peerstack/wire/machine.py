@@ -25,10 +25,10 @@ class ConnectionFailed:
     """What happened, ready to be raised to whoever waits."""
 
 
-EventT_co = TypeVar("EventT_co", covariant=True)
+EventT = TypeVar("EventT")
 
 
-class Machine(Protocol, Generic[EventT_co]):
+class Machine(Protocol, Generic[EventT]):
     """Bytes and time in, bytes and events out."""
 
     def feed(self, data: Buffer, now: float) -> None:
@@ -46,5 +46,5 @@ class Machine(Protocol, Generic[EventT_co]):
     def take_output(self, limit: int) -> list[Buffer]:
         """Take at most about `limit` bytes to be sent, in order."""
 
-    def take_events(self) -> list[EventT_co]:
+    def take_events(self) -> list[EventT]:
         """Take what happened since the last call, in order."""
