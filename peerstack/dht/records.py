@@ -1,7 +1,8 @@
 """The record: one signed header and a value, the same bytes in every DHT.
 
 The signature covers a prefix and the header's bytes *as sent*: a header is parsed and never encoded again. Times are integer microseconds
-since the Unix epoch. The format is specified in ``docs/protocols/records.md``. Protobuf is loaded with the first record, not with this module.
+since the Unix epoch. The format is specified in ``docs/protocols/records.md``.
+Protobuf is loaded with the first record, not with this module.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ __all__ = [
     "Draft",
     "Record",
     "Signer",
+    "Slot",
     "Verifier",
     "Version",
     "is_namespace_name",
@@ -63,6 +65,19 @@ class Version(NamedTuple):
     """Hybrid logical clock of the writer, microseconds."""
     writer: bytes
     """SHA-256 of the writer's serialized public key."""
+
+
+class Slot(NamedTuple):
+    """What records compete for: at most one record of a slot is kept."""
+
+    namespace: str
+    key: bytes
+    subkey: bytes = b""
+
+    @property
+    def position(self) -> bytes:
+        """Where its key lies in the key space (32 bytes)."""
+        return position(self.namespace, self.key)
 
 
 class Signer(Protocol):
@@ -104,13 +119,11 @@ def position(namespace: str, key: bytes) -> bytes:
 class Draft:
     """What a writer is about to sign; `peerstack.dht.writing` makes them."""
 
-    key: bytes
+    slot: Slot
     value: bytes
     version_time: int
     expires_at: int
     remember_until: int
-    namespace: str = "kv"
-    subkey: bytes = b""
     renewable: bool = False
 
 
@@ -126,7 +139,7 @@ class Record:
     """The header as signed."""
     signature: bytes
     value: bytes | None
-    """None where only the header is known or remembered."""
+    """None where only the header is known or remembered; always None for a delete."""
 
     namespace: str
     key: bytes
@@ -155,9 +168,9 @@ class Record:
 
         header = record_pb2.Header(
             format=FORMAT,
-            namespace=draft.namespace,
-            key=draft.key,
-            subkey=draft.subkey,
+            namespace=draft.slot.namespace,
+            key=draft.slot.key,
+            subkey=draft.slot.subkey,
             version_time=_checked_time(draft.version_time),
             renewable=draft.renewable,
             expires_at=_checked_time(draft.expires_at),
@@ -209,6 +222,11 @@ class Record:
     def size(self) -> int:
         """Bytes it counts for in every limit: header, signature and value."""
         return len(self.header) + len(self.signature) + (0 if self.value is None else len(self.value))
+
+    @property
+    def slot(self) -> Slot:
+        """What it competes for."""
+        return Slot(self.namespace, self.key, self.subkey)
 
     @property
     def wire_key(self) -> bytes:
@@ -267,7 +285,7 @@ def _parse(data: bytes, *, signature: bytes, value: bytes | None) -> Record:
     return Record(
         header=data,
         signature=signature,
-        value=value,
+        value=value if header.expires_at else None,
         namespace=header.namespace,
         key=header.key,
         subkey=header.subkey,
