@@ -14,7 +14,6 @@ from peerstack.errors import ConfigError
 
 if TYPE_CHECKING:
     from peerstack.net.transport import Transport
-    from peerstack.plugin import ProtocolPlugin
 
 __all__ = ["ConnectionConfig", "DialConfig", "HostConfig", "LimitsConfig", "MuxerConfig", "PeersConfig", "Preset", "preset"]
 
@@ -110,8 +109,6 @@ class DialConfig:
     """Addresses tried per peer."""
     private_addresses: bool = True
     """Whether private and loopback addresses learned from peers are dialled (not in the `wan` preset)."""
-    from_listen_port: bool = False
-    """Whether TCP dials leave from a listening port (SO_REUSEPORT)."""
 
     def __post_init__(self) -> None:
         _positive(self, "timeout_s", "address_timeout_s", "max_addresses", "backoff_s", "max_backoff_s")

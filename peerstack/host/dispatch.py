@@ -58,9 +58,20 @@ class Dispatcher:
             stream.reset()
             return
         try:
-            self._scope.spawn(self._serve(registration, stream), name=stream.protocol)
+            task = self._scope.spawn(self._serve(registration, stream), name=stream.protocol)
         except Closed:
             stream.reset()
+            return
+        key = (registration.name, stream.peer_id)
+        self._open[registration.name] += 1  # now, not when the task runs: many streams can open within one turn
+        self._open_per_peer[key] += 1
+        task.add_done_callback(lambda _: self._ended(key))
+
+    def _ended(self, key: tuple[str, PeerId]) -> None:
+        self._open[key[0]] -= 1
+        self._open_per_peer[key] -= 1
+        if not self._open_per_peer[key]:
+            del self._open_per_peer[key]
 
     def _limit_reached(self, registration: Registration, peer_id: PeerId) -> str:
         limits = registration.limits
@@ -72,9 +83,6 @@ class Dispatcher:
 
     async def _serve(self, registration: Registration, stream: Stream) -> None:
         """Run one handler; whatever it does, the stream ends with it."""
-        name, key = registration.name, (registration.name, stream.peer_id)
-        self._open[name] += 1
-        self._open_per_peer[key] += 1
         try:
             await registration.handler(stream)
             await stream.close()
@@ -88,8 +96,3 @@ class Dispatcher:
             self._logger.exception("the handler of %s crashed", stream.protocol)
             self._on_handler_error(registration, error)
             stream.reset()
-        finally:
-            self._open[name] -= 1
-            self._open_per_peer[key] -= 1
-            if not self._open_per_peer[key]:
-                del self._open_per_peer[key]

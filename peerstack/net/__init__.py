@@ -1,0 +1,1 @@
+"""The asyncio shell: transports, one pump, connections and streams."""

@@ -39,10 +39,12 @@ class Endpoint:
         self._verified = VerifiedKeys()
         self._on_stream = on_stream
         muxer, limits = config.muxer, config.limits
-        self._window_budget = WindowBudget(muxer.host_window_budget_bytes)
+        self._growth_budget = WindowBudget(muxer.host_window_budget_bytes)
+        self._unread_budget = WindowBudget(limits.max_unread_host_bytes)
         self._yamux = YamuxConfig(
             max_window_bytes=muxer.max_window_bytes,
             connection_window_budget_bytes=muxer.connection_window_budget_bytes,
+            max_unread_bytes=limits.max_unread_connection_bytes,
             max_send_buffer_bytes=muxer.max_send_buffer_bytes,
             keepalive_interval_s=muxer.keepalive_interval_s,
             keepalive_timeout_s=muxer.keepalive_timeout_s,
@@ -136,4 +138,4 @@ class Endpoint:
         )
 
     def _make_session(self, initiator: bool, now: float) -> YamuxSession:
-        return YamuxSession(self._yamux, initiator=initiator, now=now, host_budget=self._window_budget)
+        return YamuxSession(self._yamux, initiator=initiator, now=now, growth_budget=self._growth_budget, unread_budget=self._unread_budget)

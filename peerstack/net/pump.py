@@ -30,9 +30,10 @@ from peerstack.net.connection import Connection
 from peerstack.net.stream import Stream
 from peerstack.net.transport import Link
 from peerstack.net.upgrade import Upgrade, Upgraded
-from peerstack.wire import yamux_session as yamux
+from peerstack.wire import yamux_events as yamux
 from peerstack.wire.machine import Buffer, ConnectionFailed
 from peerstack.wire.noise_records import RecordReader, RecordWriter
+from peerstack.wire.yamux_session import YamuxSession
 
 __all__ = ["Pump", "PumpCallbacks"]
 
@@ -65,7 +66,7 @@ class Pump:
     def __init__(
         self,
         upgrade: Upgrade,
-        make_session: Callable[[float], yamux.YamuxSession],
+        make_session: Callable[[float], YamuxSession],
         callbacks: PumpCallbacks,
         config: ConnectionConfig,
         *,
@@ -84,7 +85,7 @@ class Pump:
         self._writable = True
         self._reader: RecordReader | None = None
         self._writer: RecordWriter | None = None
-        self._session: yamux.YamuxSession | None = None
+        self._session: YamuxSession | None = None
         self._connection: Connection | None = None
         self._error: PeerstackError | None = None
         self._negotiating: dict[int, float] = {}  # stream id -> deadline, in order
@@ -185,8 +186,8 @@ class Pump:
             self._finish(stream, self._session)
             self._arm_turn_end()
 
-    def _finish(self, stream: Stream, session: yamux.YamuxSession) -> None:
-        session.finish(stream.stream_id)
+    def _finish(self, stream: Stream, session: YamuxSession) -> None:
+        session.finish(stream.stream_id, self.loop.time())
         stream.local_eof = True
         if stream.remote_eof:
             self._forget(stream)
@@ -260,13 +261,13 @@ class Pump:
 
     # the session
 
-    def _feed_session(self, data: bytes | memoryview, session: yamux.YamuxSession, now: float) -> None:
+    def _feed_session(self, data: bytes | memoryview, session: YamuxSession, now: float) -> None:
         assert self._reader is not None
         for plaintext in self._reader.feed(data):
             session.feed(plaintext, now)
         self._after_feed(session, now)
 
-    def _after_feed(self, session: yamux.YamuxSession, now: float) -> None:
+    def _after_feed(self, session: YamuxSession, now: float) -> None:
         assert self._reader is not None
         self._dispatch(session, now)
         if self._reader.error is not None:
@@ -274,7 +275,7 @@ class Pump:
         elif session.reading_paused and self._link is not None:
             self._link.pause_reading()
 
-    def _dispatch(self, session: yamux.YamuxSession, now: float) -> None:
+    def _dispatch(self, session: YamuxSession, now: float) -> None:
         streams = self.streams
         for event in session.take_events():
             kind = type(event)
@@ -291,7 +292,7 @@ class Pump:
             else:
                 self._dispatch_rare(event)
 
-    def _dispatch_rare(self, event: yamux.Event) -> None:
+    def _dispatch_rare(self, event: yamux.YamuxEvent) -> None:
         if isinstance(event, yamux.StreamFinished):
             stream = self.streams.get(event.stream_id)
             if stream is not None:
@@ -377,10 +378,10 @@ class Pump:
         self._dispatch(session, now)
         if not session.reading_paused:
             link.resume_reading()
-        if self._phase is _Phase.DRAINING and session.drained:
+        if self._phase is _Phase.DRAINING and session.all_sent:
             self._say_goodbye(session, writer, link, now)
 
-    def _say_goodbye(self, session: yamux.YamuxSession, writer: RecordWriter, link: Link, now: float) -> None:
+    def _say_goodbye(self, session: YamuxSession, writer: RecordWriter, link: Link, now: float) -> None:
         self._phase = _Phase.LINGERING
         self._phase_deadline = now + self._config.close_timeout_s
         session.go_away()
@@ -467,7 +468,7 @@ class Pump:
             self._timer = None
         self._fail_streams(self._error)
         if self._session is not None:
-            self._session.close()
+            self._session.abort(self._error)
         if self._link is not None:
             self._link.close()
         if was_open and self._connection is not None:

@@ -137,7 +137,7 @@ class Stream:
 
     async def read_message(self, message_type: type[MessageT], *, limit: int = 1 << 20) -> MessageT | None:
         """Read one varint-length-prefixed protobuf message of at most `limit` bytes; None at a clean end."""
-        from google.protobuf.message import DecodeError  # noqa: PLC0415 - protobuf costs start-up time that most programs need not pay
+        from google.protobuf.message import DecodeError
 
         have = 1
         while True:

@@ -117,8 +117,8 @@ class _TcpLink(asyncio.BufferedProtocol):
 
     def __init__(self, buffer: memoryview, receiver: LinkReceiver | Accept, remote: Address | None) -> None:
         self._buffer = buffer
-        self._receiver: LinkReceiver | None = None if remote is None else cast(LinkReceiver, receiver)
-        self._accept = cast(Accept, receiver) if remote is None else None
+        self._receiver: LinkReceiver | None = None if remote is None else cast("LinkReceiver", receiver)
+        self._accept = cast("Accept", receiver) if remote is None else None
         self._remote = remote
         self._local: Address | None = None
         self._paused = False
@@ -127,7 +127,7 @@ class _TcpLink(asyncio.BufferedProtocol):
     # what the loop calls
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)
+        self._transport = cast("asyncio.Transport", transport)
         sock: socket.socket = transport.get_extra_info("socket")
         try:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -228,7 +228,7 @@ async def _connect_from(source_port: int, host: str, port: int) -> socket.socket
     try:
         sock.setblocking(False)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        sock.bind(("::" if family == socket.AF_INET6 else "0.0.0.0", source_port))
+        sock.bind(("::" if family == socket.AF_INET6 else "0.0.0.0", source_port))  # noqa: S104 - dials out only, from the listeners' port
         await asyncio.get_running_loop().sock_connect(sock, (host, port))
     except BaseException:
         sock.close()

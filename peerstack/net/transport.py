@@ -1,7 +1,7 @@
 """What a transport gives the connection pump, and what it asks of it.
 
-A transport carries bytes between two addresses, in order, and says when it is full. It knows nothing of peers, encryption or streams. Ours are
-TCP and memory; others register in the entry-point group ``peerstack.transports``.
+A transport carries bytes between two addresses, in order, and says when it is full. It knows nothing of peers, encryption or streams. Ours
+are TCP and memory; others register in the entry-point group ``peerstack.transports``.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Link(Protocol):
     def remote_address(self) -> Address:
         """The other end, without ``/p2p``."""
 
-    def write(self, data: bytes | bytearray) -> None:
+    def write(self, data: bytes | bytearray | memoryview) -> None:
         """Queue bytes; `LinkReceiver.link_writable` says when to pause. The buffer is never changed afterwards."""
 
     def write_eof(self) -> None:
