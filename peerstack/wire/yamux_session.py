@@ -34,7 +34,6 @@ from peerstack.wire.yamux_frames import (
     GO_AWAY_PROTOCOL_ERROR,
     HEADER,
     HEADER_BYTES,
-    INITIAL_WINDOW_BYTES,
     MAX_U32,
     PING,
     PROTOCOL_ID,
@@ -48,6 +47,7 @@ from peerstack.wire.yamux_frames import (
 )
 from peerstack.wire.yamux_keepalive import Keepalive
 from peerstack.wire.yamux_stream import StreamInput, StreamState, YamuxStream
+from peerstack.wire.yamux_table import StreamTable
 from peerstack.wire.yamux_window import ReceiveBudget, WindowBudget
 from peerstack.wire.yamux_writer import FrameWriter
 
@@ -78,14 +78,7 @@ class YamuxSession:
         unread_budget: WindowBudget | None = None,
     ) -> None:
         self._config = config
-        self._streams: dict[int, YamuxStream] = {}
-        self._lingering: dict[int, YamuxStream] = {}  # forgotten on the wire, with bytes the application has not consumed
-        self._finishing: dict[int, float] = {}  # stream id -> when to look again, minus the timeout; about in that order
-        self._next_id = 1 if initiator else 2
         self._remote_parity = 0 if initiator else 1
-        self._inbound = 0
-        self._outbound = 0
-        self._unacked = 0
         self._head = b""  # of a header that has not arrived whole
         self._body_left = 0
         self._body_stream: YamuxStream | None = None  # None: the body is discarded
@@ -101,6 +94,8 @@ class YamuxSession:
             host_growth=growth_budget,
             host_unread=unread_budget,
         )
+        self._table = StreamTable(config, self._budget, initiator=initiator)
+        self._streams = self._table.live
         self._writer = FrameWriter(max_frame_bytes=config.max_frame_bytes, low_water_bytes=config.max_send_buffer_bytes // 2)
         self._keepalive = Keepalive(config.keepalive_interval_s, config.keepalive_timeout_s, now)
         self.ping(now)
@@ -121,6 +116,11 @@ class YamuxSession:
     def drained(self) -> bool:
         """Whether one side has gone away and no stream is left: time to close the connection."""
         return (self._local_gone or self._remote_gone) and not self._streams
+
+    @property
+    def all_sent(self) -> bool:
+        """Whether nothing that was queued is left to be taken, frames that wait for the remote's window included."""
+        return not self.has_output() and not any(stream.queued for stream in self._streams.values())
 
     @property
     def reading_paused(self) -> bool:
@@ -187,26 +187,16 @@ class YamuxSession:
             return
         if now >= self._keepalive.due and self._keepalive.rearm(now):
             self.ping(now)
-        timeout = self._config.half_closed_timeout_s
-        while self._finishing:
-            stream_id, since = next(iter(self._finishing.items()))
-            if now < since + timeout:
-                return
-            stream = self._streams[stream_id]
-            if now < stream.heard_at + timeout:
-                del self._finishing[stream_id]
-                self._finishing[stream_id] = stream.heard_at
-            else:
+        for stream in self._table.silent(now):
+            if not self._closed:
                 self._shed(stream, STREAM_GARBAGE_COLLECTED)
 
     def deadline(self) -> float | None:
         """When `tick` wants to be called next; None once the session is over."""
         if self._closed:
             return None
-        due = self._keepalive.due
-        for since in self._finishing.values():
-            return min(due, since + self._config.half_closed_timeout_s)
-        return due
+        silent = self._table.next_silent()
+        return self._keepalive.due if silent is None else min(self._keepalive.due, silent)
 
     def has_output(self) -> bool:
         """Whether there is output to take; now and then True for a stream that has ended since."""
@@ -246,23 +236,17 @@ class YamuxSession:
         """
         if self._closed or self._local_gone or self._remote_gone:
             raise ConnectionLost("the connection takes no new streams: open another one", remote=self._remote_gone)
-        if self._outbound >= self._config.max_streams_out:
-            raise LimitExceeded("max_streams_out", f"{self._outbound} streams are open on this connection: close some")
-        if self._unacked >= self._config.max_unacked_streams:
-            raise LimitExceeded("max_unacked_streams", f"the remote has not answered {self._unacked} streams yet: try again later")
-        stream_id = self._next_id
-        if stream_id > MAX_U32:
-            raise LimitExceeded("stream_ids", "this connection's stream ids are used up: reconnect")
-        self._next_id = stream_id + 2
-        self._outbound += 1
-        self._unacked += 1
-        stream = YamuxStream(stream_id, outbound=True, flags=SYN, now=now)
-        self._streams[stream_id] = stream
+        stream = self._table.open(now)
         self._writer.schedule(stream)
-        return stream_id
+        return stream.stream_id
 
-    def send(self, stream_id: int, data: Buffer) -> int:
+    def send(self, stream_id: int, data: Buffer, *, whole: bool = False) -> int:
         """Queue data on a stream.
+
+        Args:
+            stream_id: The stream.
+            data: Kept, not copied.
+            whole: Take all of it, over the buffer's bound if need be: for one message at a time, when `has_room`.
 
         Returns:
             How many bytes were taken; if fewer than given, a `Writable` event follows.
@@ -278,7 +262,7 @@ class YamuxSession:
             raise StreamClosed(f"stream {stream_id} is not open for writing")
         n = len(data)
         space = self._config.max_send_buffer_bytes - stream.queued
-        if n > space:
+        if n > space and not whole:
             stream.blocked = True
             n = space
             data = memoryview(data)[:n]
@@ -289,14 +273,20 @@ class YamuxSession:
                 self._writer.schedule(stream)
         return n
 
+    def has_room(self, stream_id: int) -> bool:
+        """Whether `send` takes anything on a stream now (on one that is gone it raises); if not, a `Writable` event follows."""
+        stream = self._streams.get(stream_id)
+        if stream is None or stream.queued < self._config.max_send_buffer_bytes:
+            return True
+        stream.blocked = True
+        return False
+
     def finish(self, stream_id: int, now: float) -> None:
         """Close our side of a stream behind the bytes queued so far; data still comes in."""
         stream = self._streams.get(stream_id)
         if stream is None or stream.finishing:
             return
-        stream.finishing = True
-        stream.heard_at = now
-        self._finishing[stream_id] = now
+        self._table.finish(stream, now)
         if not stream.queued or stream.send_window:
             self._writer.schedule(stream)
 
@@ -308,7 +298,7 @@ class YamuxSession:
         """
         stream = self._streams.get(stream_id)
         if stream is None:
-            self._credit_lingering(stream_id, n)
+            self._table.consume_lingering(stream_id, n)
             return
         window = stream.window
         half = window.consume(n)
@@ -326,9 +316,7 @@ class YamuxSession:
         """
         stream = self._streams.get(stream_id)
         if stream is None:
-            stream = self._lingering.pop(stream_id, None)
-            if stream is not None:
-                self._budget.remove(stream.window.unread)
+            self._table.drop_lingering(stream_id)
             return
         announced = stream.state is not StreamState.IDLE
         stream.apply(StreamInput.SEND_RST)
@@ -383,8 +371,7 @@ class YamuxSession:
             if flags & ACK and not self._move(stream, StreamInput.RECEIVE_ACK):
                 return at
             if stream.unacked:
-                stream.unacked = False  # any frame will do: some implementations never set the flag
-                self._unacked -= 1
+                self._table.acknowledge(stream)  # any frame will do: some implementations never set the flag
             stream.heard_at = now
         if kind == DATA:
             return self._receive_data(stream, flags, length, data, at, now)
@@ -396,16 +383,14 @@ class YamuxSession:
         """Accept or refuse a new stream; False if the SYN was a violation."""
         if stream_id == 0 or stream_id & 1 != self._remote_parity:
             return self._violation(f"the remote may not open stream {stream_id}: that number is not its own")
-        stream = self._streams.get(stream_id) or self._lingering.get(stream_id)
+        stream = self._table.find(stream_id)
         if stream is None:
-            if self._local_gone or self._inbound >= self._config.max_streams_in:
+            stream = None if self._local_gone else self._table.accept(stream_id, now)
+            if stream is None:
                 self._control(WINDOW_UPDATE, RST, stream_id, STREAM_RESOURCE_LIMIT_EXCEEDED)
                 return True
-            stream = YamuxStream(stream_id, outbound=False, flags=ACK, now=now)
         if not self._move(stream, StreamInput.RECEIVE_SYN):
             return False
-        self._streams[stream_id] = stream
-        self._inbound += 1
         self._writer.schedule(stream)
         self._events.append(StreamOpened(stream_id))
         return True
@@ -454,8 +439,7 @@ class YamuxSession:
     def _deliver(self, stream: YamuxStream, data: bytes, n: int, now: float) -> None:
         stream.window.deliver(n)
         if stream.unacked:
-            stream.unacked = False
-            self._unacked -= 1
+            self._table.acknowledge(stream)
         if stream.finishing:
             stream.heard_at = now
         self._events.append(DataReceived(stream.stream_id, data))
@@ -491,32 +475,9 @@ class YamuxSession:
 
     def _forget(self, stream: YamuxStream, *, drop_unread: bool = False) -> None:
         """Take a closed or reset stream off the wire."""
-        del self._streams[stream.stream_id]
-        self._finishing.pop(stream.stream_id, None)
-        if stream.outbound:
-            self._outbound -= 1
-        else:
-            self._inbound -= 1
-        if stream.unacked:
-            self._unacked -= 1
         if self._body_stream is stream:
             self._body_stream = None
-        stream.drop_output()
-        window = stream.window
-        if window.size > INITIAL_WINDOW_BYTES:
-            self._budget.shrink(window.size - INITIAL_WINDOW_BYTES)
-        if window.unread and drop_unread:
-            self._budget.remove(window.unread)
-        elif window.unread:
-            self._lingering[stream.stream_id] = stream
-
-    def _credit_lingering(self, stream_id: int, n: int) -> None:
-        stream = self._lingering.get(stream_id)
-        if stream is not None:
-            stream.window.consume(n)
-            self._budget.remove(n)
-            if not stream.window.unread:
-                del self._lingering[stream_id]
+        self._table.forget(stream, drop_unread=drop_unread)
 
     def _grow(self, stream: YamuxStream, now: float) -> None:
         """Let a window follow the path's bandwidth-delay product, once per fresh round-trip time."""
@@ -537,8 +498,7 @@ class YamuxSession:
     def _shed_unread(self) -> None:
         """Reset the streams with the most unread bytes until the rest is within the budget."""
         while not self._budget.within():
-            streams = [*self._streams.values(), *self._lingering.values()]
-            self._shed(max(streams, key=lambda stream: stream.window.unread), STREAM_RESOURCE_LIMIT_EXCEEDED)
+            self._shed(self._table.fullest(), STREAM_RESOURCE_LIMIT_EXCEEDED)
 
     # The end.
 
@@ -562,10 +522,6 @@ class YamuxSession:
 
     def _end(self, error: PeerstackError) -> None:
         self._closed = True
-        self._streams.clear()
-        self._lingering.clear()
-        self._finishing.clear()
         self._body_stream = None
-        self._head = b""
-        self._budget.close()
+        self._table.clear()
         self._events.append(ConnectionFailed(error))
