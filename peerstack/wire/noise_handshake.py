@@ -192,7 +192,7 @@ class NoiseHandshake:
     def _fail(self, error: SecurityError) -> None:
         self._state = _State.FAILED
         self._unread = b""
-        self._events.append(ConnectionFailed(error))
+        self._events.append(ConnectionFailed(error.with_traceback(None)))  # its frames would hold the buffer that was fed
 
 
 def _refuse_zero_key(ephemeral: bytes) -> None:
