@@ -1,7 +1,7 @@
-"""One end of a link of the memory network: what was written arrives at the other end in order, later, and not faster than it is read.
+"""One end of a link of the memory network: what is written arrives at the other end in order, later, and no faster than it is read.
 
-A link behaves as TCP does: a full pipe makes the writer wait, a close still delivers what was written, an abort does not, writing to an end
-that is gone comes back as a reset, and what is sent into a partition is held back and arrives when it has healed.
+A link behaves as TCP does: a full pipe makes the writer pause, a close still delivers what was written, an abort does not, writing to an
+end that is gone comes back as a reset, and what is sent into a partition is held back until it has healed.
 """
 
 from __future__ import annotations
@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Final
 
 from peerstack.addresses import Address
 from peerstack.net.transport import LinkReceiver
 
-__all__ = ["HIGH_WATER_BYTES", "LinkPath", "MemoryLink"]
+__all__ = ["HIGH_WATER_BYTES", "MemoryLink", "Node", "Route"]
 
 HIGH_WATER_BYTES: Final = 256 << 10
 """Undelivered bytes of one direction above which the writer is told to pause."""
@@ -29,35 +30,225 @@ class _Sign(Enum):
     RESET = auto()
 
 
-class LinkPath:
-    """What lies between two nodes: the latency and rate of one link, and whether anything passes at this moment."""
+@dataclass(eq=False, slots=True)
+class Node:
+    """One machine of the network, from its start to its crash."""
 
-    __slots__ = ("bytes_per_s", "latency_s", "open", "passes")
+    name: str
+    group: int = 0
+    """Nodes of different groups do not reach each other."""
+    alive: bool = True
+    silent: bool = False
+    """Whether nothing answers in its place (a dead machine), where a dead process is answered for by resets."""
 
-    def __init__(self, *, latency_s: float, bytes_per_s: float | None, passes: Callable[[], bool]) -> None:
-        self.latency_s = latency_s
-        self.bytes_per_s = bytes_per_s
-        self.passes = passes
-        self.open: dict[MemoryLink, None] = {}
+
+@dataclass(eq=False, slots=True)
+class Route:
+    """What lies between the two ends of one link."""
+
+    dialer: Node
+    listener: Node
+    latency_s: float
+    bytes_per_s: float | None
+
+    def passes(self) -> bool:
+        """Whether anything gets through at this moment."""
+        return self.dialer.group == self.listener.group and not self.dialer.silent and not self.listener.silent
+
+
+_Item = bytes | bytearray | memoryview | _Sign
+_Forget = Callable[["MemoryLink"], None]
+
+
+class _Pipe:
+    """One direction: what was written and not delivered yet, with the times of arrival."""
+
+    __slots__ = ("arrived", "drained", "full", "items", "latency_s", "rate", "sent_until", "size")
+
+    def __init__(self, route: Route) -> None:
+        self.latency_s = route.latency_s
+        self.rate = route.bytes_per_s
+        self.items: deque[tuple[float, _Item]] = deque()
+        self.size = 0  # bytes
+        self.full = False
+        self.sent_until = 0.0  # when the last byte queued so far leaves
+        self.arrived: Callable[[], None] = _nothing
+        self.drained: Callable[[], None] = _nothing
+
+    def put(self, item: _Item, now: float) -> None:
+        size = 0 if isinstance(item, _Sign) else len(item)
+        if self.rate is not None:
+            now = self.sent_until = max(now, self.sent_until) + size / self.rate
+        self.items.append((now + self.latency_s, item))
+        self.size += size
+        self.arrived()
+
+    def take(self) -> _Item:
+        _, item = self.items.popleft()
+        if not isinstance(item, _Sign):
+            self.size -= len(item)
+        return item
+
+    def clear(self) -> None:
+        self.items.clear()
+        self.size = 0
+        self.sent_until = 0.0
 
 
 class MemoryLink:
-    """One end of a link; made in pairs by `pair`, silent until `start`."""
+    """One end of a link (see `peerstack.net.transport.Link`); made in pairs, silent until `start`."""
 
-    def __init__(self, path: LinkPath, local: Address, remote: Address, forget: Callable[[MemoryLink], None]) -> None:
-        self.local_address = local
-        self.remote_address = remote
-        self._path = path
+    def __init__(
+        self, route: Route, *, dialer: bool, addresses: tuple[Address, Address], pipes: tuple[_Pipe, _Pipe], forget: _Forget
+    ) -> None:
+        """Use `pair` instead. Addresses: ours and theirs; pipes: from and to them; `forget` is called when this end is lost."""
+        self.node = route.dialer if dialer else route.listener
+        self.local_address, self.remote_address = addresses
+        self.other = self
+        self._route = route
+        self._inbox, self._outbox = pipes
         self._forget = forget
         self._loop = asyncio.get_running_loop()
-        self._other: MemoryLink = self  # set by pair()
         self._receiver: LinkReceiver | None = None
-        self._inbox: deque[tuple[float, bytes | bytearray | _Sign]] = deque()
-        self._inbox_bytes = 0
         self._timer: asyncio.TimerHandle | None = None
-        self._sender_free_at = 0.0
-        self._writable = True
         self._paused = False
         self._eof_sent = False
         self._closing = False
         self._lost = False
+        self._inbox.arrived = self.wake
+        self._outbox.drained = self._drained
+
+    @classmethod
+    def pair(cls, route: Route, dialer: Address, listener: Address, forget: _Forget) -> tuple[MemoryLink, MemoryLink]:
+        """Make the two ends of a link, the dialer's first."""
+        one, two = _Pipe(route), _Pipe(route)
+        near = cls(route, dialer=True, addresses=(dialer, listener), pipes=(one, two), forget=forget)
+        far = cls(route, dialer=False, addresses=(listener, dialer), pipes=(two, one), forget=forget)
+        near.other, far.other = far, near
+        return near, far
+
+    @property
+    def lost(self) -> bool:
+        """Whether this end is over."""
+        return self._lost
+
+    def start(self, receiver: LinkReceiver) -> None:
+        """Announce the link to its receiver, then deliver."""
+        self._receiver = receiver
+        receiver.link_made(self)
+        self.wake()
+
+    # what the pump calls
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Queue bytes; they arrive after the latency of the route. Dropped when this end is closed."""
+        if self._closing or self._lost or not data:
+            return
+        if self._eof_sent:
+            raise RuntimeError("write after write_eof: this direction is closed")
+        self._outbox.put(data, self._loop.time())
+        if not self._outbox.full and self._outbox.size > HIGH_WATER_BYTES:
+            self._outbox.full = True
+            if self._receiver is not None:
+                self._receiver.link_writable(False)
+
+    def write_eof(self) -> None:
+        """Close our direction after what is queued."""
+        if not self._eof_sent and not self._lost:
+            self._eof_sent = True
+            self._outbox.put(_Sign.EOF, self._loop.time())
+
+    def close(self) -> None:
+        """Close both directions; the link is lost once what was written has left, which is when the pipe is not full."""
+        if self._closing or self._lost:
+            return
+        self.write_eof()
+        self._closing = True
+        if not self._outbox.full:
+            self._lose(None)
+        self.wake()
+
+    def abort(self) -> None:
+        """Close at once; what is queued is lost and the other end is reset."""
+        self.fail(None)
+
+    def pause_reading(self) -> None:
+        """Hold deliveries back."""
+        self._paused = True
+
+    def resume_reading(self) -> None:
+        """Deliver again, in a later turn of the loop."""
+        self._paused = False
+        self.wake()
+
+    # what the network calls
+
+    def fail(self, error: Exception | None) -> None:
+        """Lose this end with `error`, as `abort` does."""
+        if self._lost:
+            return
+        self._inbox.clear()
+        self._outbox.clear()
+        self._outbox.put(_Sign.RESET, self._loop.time())
+        self._lose(error)
+
+    def wake(self) -> None:
+        """Look for what can be delivered by now."""
+        if self._timer is None and self._inbox.items:
+            self._timer = self._loop.call_at(self._inbox.items[0][0], self._deliver)
+
+    # the way of a byte
+
+    def _deliver(self) -> None:
+        self._timer = None
+        items = self._inbox.items
+        while items and self._route.passes() and not self._is_held(items[0][1]):
+            if items[0][0] > self._loop.time():
+                self.wake()
+                return
+            item = self._inbox.take()
+            if isinstance(item, _Sign):
+                self._take_sign(item)
+            else:
+                self._take_data(item)
+
+    def _is_held(self, item: _Item) -> bool:
+        if self._closing or self._lost or item is _Sign.RESET:
+            return False
+        return self._paused or self._receiver is None
+
+    def _take_sign(self, sign: _Sign) -> None:
+        if sign is _Sign.RESET:
+            self._inbox.clear()
+            self._lose(ConnectionResetError("the other end reset the link"))
+        elif self._receiver is not None and not self._closing and not self._lost:
+            self._receiver.link_eof()
+
+    def _take_data(self, data: bytes | bytearray | memoryview) -> None:
+        if self._receiver is None or self._closing or self._lost:  # nobody reads it any more
+            self._outbox.put(_Sign.RESET, self._loop.time())
+            return
+        self._receiver.link_received(memoryview(data))
+        if self._inbox.full and self._inbox.size <= _LOW_WATER_BYTES:
+            self._loop.call_soon(self._inbox.drained)
+
+    def _drained(self) -> None:
+        if self._lost or not self._outbox.full or self._outbox.size > _LOW_WATER_BYTES:
+            return
+        self._outbox.full = False
+        if self._closing:
+            self._lose(None)
+        elif self._receiver is not None:
+            self._receiver.link_writable(True)
+
+    def _lose(self, error: Exception | None) -> None:
+        if self._lost:
+            return
+        self._lost = True
+        self._forget(self)
+        if self._receiver is not None:
+            self._loop.call_soon(self._receiver.link_lost, error)
+
+
+def _nothing() -> None:
+    """Stand in for a callback until the pipe's ends are made."""
