@@ -15,8 +15,26 @@ from dataclasses import dataclass
 
 from peerstack.identity import PeerId
 
-__all__ = ["DNS", "DNS4", "DNS6", "IP4", "IP6", "MEMORY", "P2P", "P2P_CIRCUIT", "TCP", "Part", "UnknownProtocol"]
-__all__ += ["encode_parts", "host_part", "parts_from_bytes", "parts_from_text", "read_varint", "text_of_parts", "text_of_value"]
+__all__ = [
+    "DNS",
+    "DNS4",
+    "DNS6",
+    "IP4",
+    "IP6",
+    "MEMORY",
+    "P2P",
+    "P2P_CIRCUIT",
+    "TCP",
+    "Part",
+    "UnknownProtocol",
+    "encode_parts",
+    "host_part",
+    "parts_from_bytes",
+    "parts_from_text",
+    "read_varint",
+    "text_of_parts",
+    "text_of_value",
+]
 
 IP4, TCP, IP6, DNS, DNS4, DNS6, P2P_CIRCUIT, P2P, MEMORY = 0x04, 0x06, 0x29, 0x35, 0x36, 0x37, 0x0122, 0x01A5, 0x0309
 

@@ -49,11 +49,12 @@ def load_public(key_type: KeyType, data: bytes) -> tuple[OtherPublicKey, bytes]:
         InvalidKey: It is no such key, or one of a size or curve we do not accept.
     """
     key: object
+    if key_type is KeyType.RSA:
+        _check_rsa_length(data)
     try:
         if key_type is KeyType.SECP256K1:
             key = EllipticCurvePublicKey.from_encoded_point(SECP256K1(), bytes(data))
         else:
-            _check_length(key_type, data)
             key = load_der_public_key(bytes(data))
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise InvalidKey(f"not a public key of type {key_type.name}: {error}") from error
@@ -71,13 +72,14 @@ def load_private(key_type: KeyType, data: bytes) -> OtherPrivateKey:
         InvalidKey: It is no such key, its halves do not belong together, or its size or curve is one we do not accept.
     """
     key: object
+    if key_type is KeyType.RSA:
+        _check_rsa_length(data)
+    if key_type is KeyType.SECP256K1 and len(data) != _SECP256K1_SIZE:
+        raise InvalidKey(f"a secp256k1 private key has {_SECP256K1_SIZE} bytes, not {len(data)}")
     try:
         if key_type is KeyType.SECP256K1:
-            if len(data) != _SECP256K1_SIZE:
-                raise InvalidKey(f"a secp256k1 private key has {_SECP256K1_SIZE} bytes, not {len(data)}")
             key = derive_private_key(int.from_bytes(data, "big"), SECP256K1())
         else:
-            _check_length(key_type, data)
             key = load_der_private_key(bytes(data), password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm):
         # The cause stays out of it: a traceback is no place for details of a secret.
@@ -128,8 +130,8 @@ def _is_curve(key_type: KeyType, name: str) -> bool:
     return key_type is KeyType.ECDSA and name in _ECDSA_CURVES
 
 
-def _check_length(key_type: KeyType, data: bytes) -> None:
-    if key_type is KeyType.RSA and len(data) < _MIN_RSA_DER:
+def _check_rsa_length(data: bytes) -> None:
+    if len(data) < _MIN_RSA_DER:
         raise InvalidKey(f"an RSA key of {len(data)} bytes has less than {_MIN_RSA_BITS} bits")
 
 

@@ -85,12 +85,13 @@ def _load(path: Path) -> PrivateKey | None:
         return None
     except OSError as error:
         raise KeyFileError(f"key file {path} cannot be read: {error.strerror or error}") from error
-    with os.fdopen(descriptor, "rb") as file:
-        _check_status(path, os.fstat(file.fileno()))
-        try:
-            data = file.read(_MAX_SIZE + 1)
-        except OSError as error:
-            raise KeyFileError(f"key file {path} cannot be read: {error.strerror or error}") from error
+    try:
+        _check_status(path, os.fstat(descriptor))
+        data = os.read(descriptor, _MAX_SIZE + 1)
+    except OSError as error:
+        raise KeyFileError(f"key file {path} cannot be read: {error.strerror or error}") from error
+    finally:
+        os.close(descriptor)
     try:
         return PrivateKey.from_protobuf(data)
     except InvalidKey as error:
