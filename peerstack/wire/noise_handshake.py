@@ -192,7 +192,8 @@ class NoiseHandshake:
     def _fail(self, error: SecurityError) -> None:
         self._state = _State.FAILED
         self._unread = b""
-        self._events.append(ConnectionFailed(error.with_traceback(None)))  # its frames would hold the buffer that was fed
+        error.__traceback__ = error.__cause__ = error.__context__ = None  # their frames would hold the buffer that was fed
+        self._events.append(ConnectionFailed(error))
 
 
 def _refuse_zero_key(ephemeral: bytes) -> None:
