@@ -1,0 +1,78 @@
+"""One put/get over any DHT: the contract, signed records, namespaces, record stores, and the counting both DHTs share. No algorithm."""
+
+from peerstack.dht.clock import HybridClock
+from peerstack.dht.contract import (
+    Ack,
+    Answer,
+    Dht,
+    GetResult,
+    Hop,
+    HopOutcome,
+    Inspect,
+    LeaveReport,
+    Lookup,
+    Provider,
+    Providers,
+    PutResult,
+    Question,
+    Refusal,
+    RefusalReason,
+)
+from peerstack.dht.namespaces import (
+    ContentHash,
+    LatestVersion,
+    Namespace,
+    Namespaces,
+    OwnKeys,
+    own_key,
+    own_key_owner,
+    parse_own_key,
+    show_own_key,
+)
+from peerstack.dht.order import merge, order
+from peerstack.dht.parameters import CHORD_PRESETS, KADEMLIA_PRESETS, NetworkParameters
+from peerstack.dht.quorum import GetTally, Placement, PutTally, ReadVerdict
+from peerstack.dht.records import Draft, Record, Signer, Slot, Verifier, Version
+
+__all__ = [
+    "CHORD_PRESETS",
+    "KADEMLIA_PRESETS",
+    "Ack",
+    "Answer",
+    "ContentHash",
+    "Dht",
+    "Draft",
+    "GetResult",
+    "GetTally",
+    "Hop",
+    "HopOutcome",
+    "HybridClock",
+    "Inspect",
+    "LatestVersion",
+    "LeaveReport",
+    "Lookup",
+    "Namespace",
+    "Namespaces",
+    "NetworkParameters",
+    "OwnKeys",
+    "Placement",
+    "Provider",
+    "Providers",
+    "PutResult",
+    "PutTally",
+    "Question",
+    "ReadVerdict",
+    "Record",
+    "Refusal",
+    "RefusalReason",
+    "Signer",
+    "Slot",
+    "Verifier",
+    "Version",
+    "merge",
+    "order",
+    "own_key",
+    "own_key_owner",
+    "parse_own_key",
+    "show_own_key",
+]

@@ -53,6 +53,9 @@ class Namespace(Protocol):
     def merge(self, a: Record, b: Record) -> Record:
         """Keep one of two records of one slot. It must be commutative, associative and idempotent."""
 
+    def satisfies(self, held: Record, record: Record) -> bool:
+        """Whether who puts `record` has what it wants where the greater `held` is held already."""
+
     def forget_at(self, record: Record) -> int:
         """When nothing of a record has to be kept any more, microseconds."""
 
@@ -71,6 +74,10 @@ class LatestVersion:
     def merge(self, a: Record, b: Record) -> Record:
         """Keep the later version."""
         return merge(a, b)
+
+    def satisfies(self, held: Record, record: Record) -> bool:
+        """Another value was written: no."""
+        return False
 
     def forget_at(self, record: Record) -> int:
         """When the writer said."""
@@ -114,6 +121,10 @@ class ContentHash:
     def merge(self, a: Record, b: Record) -> Record:
         """Keep the later expiry."""
         return a if a.expires_at > b.expires_at else b if b.expires_at > a.expires_at else merge(a, b)
+
+    def satisfies(self, held: Record, record: Record) -> bool:
+        """It is the same value and lives at least as long: yes."""
+        return True
 
     def forget_at(self, record: Record) -> int:
         """When it expires."""
