@@ -1,0 +1,302 @@
+"""Requests and replies as protobuf messages of ``/ipfs/kad/1.0.0``, with our own fields where the protocol id is our own.
+
+Nothing here trusts its input: counts and sizes are bounded, an entry of a list that is no peer is passed over, and what is no message is
+`InvalidMessage`. Replies name up to 40 peers: each peer's encoding is kept with its contact and copied, which more than halves the cost.
+
+Source: https://github.com/libp2p/specs/tree/master/kad-dht#rpc-messages
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from peerstack.dht.contract import Refusal, RefusalReason
+from peerstack.dht.records import Record, Verifier, verify_signature
+from peerstack.dht.store.contract import Outcome, Status
+from peerstack.errors import InvalidMessage, InvalidRecord
+from peerstack_kad.codec_parts import (
+    CLOSER,
+    RESPONSIBLE,
+    ContactReader,
+    encode_peers,
+    read_outcome,
+    read_position,
+    read_refusal,
+    status_of,
+    write_record,
+    write_refusal,
+)
+from peerstack_kad.keys import KEY_BITS, key_bytes, position_of
+from peerstack_kad.messages import (
+    Done,
+    FindNode,
+    GetReply,
+    GetValue,
+    Leave,
+    Malformed,
+    NodesReply,
+    Ping,
+    Pull,
+    PullReply,
+    Push,
+    PushReply,
+    PutReply,
+    PutValue,
+    Reply,
+    Request,
+    Standing,
+)
+
+if TYPE_CHECKING:
+    from peerstack_kad.pb.kad_pb2 import Message
+
+__all__ = ["MAX_CLOSER", "MAX_MESSAGE_BYTES", "MAX_NAMED", "MAX_PAGE_BYTES", "MAX_PAGE_RECORDS", "Codec", "ReplyFrame", "RequestFrame"]
+
+MAX_MESSAGE_BYTES: Final = 1 << 20
+"""Longest message read and written: a whole key's set (256 KiB and its headers) fits, a page of a region too."""
+MAX_PAGE_BYTES: Final = 256 << 10
+"""Records of one page: the one that goes over it is the last."""
+MAX_PAGE_RECORDS: Final = 256
+"""Also the most records of one key."""
+MAX_CLOSER: Final = 20
+"""Peers read from ``closerPeers``: the protocol's k."""
+MAX_NAMED: Final = 512
+"""Peers read from ``responsible``: of a whole neighbourhood in the answer to `Pull`."""
+
+_MAX_WIRE_KEY: Final = 256
+
+
+@dataclass(slots=True)
+class RequestFrame:
+    """A request and the id its answer has to carry (None: answers in order)."""
+
+    request: Request
+    request_id: int | None = None
+
+
+@dataclass(slots=True)
+class ReplyFrame:
+    """A reply, the id of its request, and the network's parameters on the first answer on a connection."""
+
+    reply: Reply
+    request_id: int | None = None
+    parameters: bytes = b""
+
+
+class Codec:
+    """Encodes and decodes for one host.
+
+    Args:
+        verifier: Checks signatures of records that arrive.
+        own_fields: Whether the protocol id is our own, so that fields over 1000 are sent and our own requests are served.
+    """
+
+    def __init__(self, verifier: Verifier = verify_signature, *, own_fields: bool = True) -> None:
+        self.own_fields = own_fields
+        self._verifier = verifier
+        self._contacts = ContactReader()
+
+    def encode_request(self, frame: RequestFrame) -> bytes:
+        """Write a request."""
+        from peerstack_kad.pb.kad_pb2 import Message
+
+        request = frame.request
+        match request:
+            case FindNode(key=b""):
+                message = Message(type=Message.FIND_NODE, position=key_bytes(request.position))
+            case FindNode():
+                message = Message(type=Message.FIND_NODE, key=request.key)
+            case GetValue():
+                message = Message(type=Message.GET_VALUE, key=request.key, subkey=request.subkey if self.own_fields else None)
+            case PutValue():
+                message = Message(type=Message.PUT_VALUE)
+                write_record(message, request.record)
+            case Ping():
+                message = Message(type=Message.PING)
+            case Pull():
+                position, subkey = request.after or (b"", None)
+                message = Message(type=Message.PULL, prefix=request.prefix, settled=request.settled, position=position, subkey=subkey)
+            case Push():
+                message = Message(type=Message.PUSH, records=[record.encode() for record in request.records])
+            case Leave():
+                message = Message(type=Message.LEAVE)
+            case Malformed():
+                raise ValueError("a malformed request is only ever received")
+        if frame.request_id is not None:
+            message.requestId = frame.request_id
+        return message.SerializeToString()
+
+    def decode_request(self, data: bytes) -> RequestFrame:
+        """Read a request.
+
+        Raises:
+            InvalidMessage: It is none, or of a type that is not served.
+        """
+        message = self.parse(data)
+        request_id = message.requestId if message.HasField("requestId") else None
+        try:
+            return RequestFrame(self._read_request(message), request_id)
+        except InvalidRecord as error:
+            return RequestFrame(Malformed(Refusal(RefusalReason.INVALID, str(error))), request_id)
+
+    def encode_reply(self, frame: ReplyFrame) -> bytes:
+        """Write a reply."""
+        from peerstack_kad.pb.kad_pb2 import Message
+
+        peers = b""
+        reply = frame.reply
+        match reply:
+            case NodesReply():
+                message = Message(type=Message.FIND_NODE)
+                peers = encode_peers(CLOSER, reply.closer)
+            case GetReply():
+                message = Message(type=Message.GET_VALUE)
+                self._write_records(message, reply.records)
+                write_refusal(message, reply.refusal)
+                peers = encode_peers(CLOSER, reply.closer) + self._write_standing(message, reply.standing)
+            case PutReply():
+                message = Message(type=Message.PUT_VALUE)
+                write_refusal(message, reply.refusal)
+                peers = self._write_standing(message, reply.standing)
+            case PullReply():
+                message = Message(type=Message.PULL, known=reply.known, more=reply.more, records=[r.encode() for r in reply.records])
+                peers = self._write_standing(message, reply.standing)
+            case PushReply():
+                greater = [o.record.encode() for o in reply.outcomes if o.status is Status.SUPERSEDED and o.record is not None]
+                message = Message(type=Message.PUSH, outcomes=[status_of(o) for o in reply.outcomes], records=greater)
+            case Done():
+                message = Message(type=Message.PING)
+        if frame.request_id is not None:
+            message.requestId = frame.request_id
+        if frame.parameters:
+            message.parameters = frame.parameters
+        return message.SerializeToString() + peers
+
+    def decode_reply(self, data: bytes, request: Request) -> ReplyFrame:
+        """Read the answer to `request`.
+
+        Raises:
+            InvalidMessage: It is none, or none to that request.
+        """
+        return self.read_reply(self.parse(data), request)
+
+    def parse(self, data: bytes) -> Message:
+        """Parse a message without a look at what it says.
+
+        Raises:
+            InvalidMessage: It is none.
+        """
+        from google.protobuf.message import DecodeError
+
+        from peerstack_kad.pb.kad_pb2 import Message
+
+        if len(data) > MAX_MESSAGE_BYTES:
+            raise InvalidMessage(f"a message of {len(data)} bytes is over the limit of {MAX_MESSAGE_BYTES}")
+        message = Message()
+        try:
+            message.ParseFromString(data)
+        except DecodeError as error:
+            raise InvalidMessage("these bytes are no Kademlia message") from error
+        return message
+
+    def read_reply(self, message: Message, request: Request) -> ReplyFrame:
+        """As `decode_reply`, for a message parsed already."""
+        request_id = message.requestId if message.HasField("requestId") else None
+        try:
+            return ReplyFrame(self._read_reply(message, request), request_id, message.parameters)
+        except InvalidRecord as error:
+            raise InvalidMessage(f"an answer carries an invalid record: {error}") from error
+
+    def _read_request(self, message: Message) -> Request:
+        from peerstack_kad.pb.kad_pb2 import Message as Types
+
+        if len(message.key) > _MAX_WIRE_KEY:
+            raise InvalidMessage(f"a key of {len(message.key)} bytes is over the limit of {_MAX_WIRE_KEY}")
+        kind = message.type
+        if kind == Types.FIND_NODE:
+            return FindNode.of(message.key) if message.key else FindNode(b"", read_position(message.position))
+        if kind == Types.GET_VALUE:
+            return GetValue(message.key, position_of(message.key), message.subkey if message.HasField("subkey") else None)
+        if kind == Types.PUT_VALUE:
+            return PutValue(self._read_record(message, message.key))
+        if kind == Types.PING:
+            return Ping()
+        if self.own_fields and kind == Types.PULL and message.prefix <= KEY_BITS:
+            after = (key_bytes(read_position(message.position)), message.subkey) if message.HasField("subkey") else None
+            return Pull(message.prefix, message.settled, after)
+        if self.own_fields and kind == Types.PUSH:
+            return Push(self._decode_records(message.records))
+        if self.own_fields and kind == Types.LEAVE:
+            return Leave()
+        raise InvalidMessage(f"a request of type {kind} is not served")
+
+    def _read_reply(self, message: Message, request: Request) -> Reply:
+        match request:
+            case FindNode():
+                return NodesReply(self._contacts.read_all(message.closerPeers, MAX_CLOSER))
+            case GetValue():
+                return self._read_get_reply(message, request)
+            case PutValue():
+                greater = self._read_record(message, request.record.wire_key) if message.HasField("record") else None
+                if greater is not None and greater.slot != request.record.slot:
+                    raise InvalidMessage("a greater record of another slot")
+                return PutReply(read_refusal(message, greater), self._read_standing(message))
+            case Pull():
+                return self._read_page(message, request)
+            case Push():
+                return PushReply(self._read_outcomes(message, request.records))
+            case Ping() | Leave():
+                return Done()
+            case Malformed():
+                raise ValueError("a malformed request is never sent")
+
+    def _read_get_reply(self, message: Message, request: GetValue) -> GetReply:
+        if message.HasField("record"):
+            records: tuple[Record, ...] = (self._read_record(message, request.key),)
+        else:
+            records = self._decode_records(message.records)
+        if any(record.wire_key != request.key or request.subkey not in (None, record.subkey) for record in records):
+            raise InvalidMessage("an answer carries a record of another slot")
+        closer = self._contacts.read_all(message.closerPeers, MAX_CLOSER)
+        return GetReply(records, closer, self._read_standing(message), read_refusal(message))
+
+    def _read_record(self, message: Message, key: bytes) -> Record:
+        record = Record.decode(message.record.value, self._verifier)
+        if record.wire_key != key or message.record.key not in (b"", key):
+            raise InvalidRecord("the record is of another key than the message")
+        return record
+
+    def _write_records(self, message: Message, records: Sequence[Record]) -> None:
+        if len(records) == 1:
+            write_record(message, records[0])
+        else:
+            message.records.extend(record.encode() for record in records)
+
+    def _decode_records(self, encoded: Sequence[bytes]) -> tuple[Record, ...]:
+        if len(encoded) > MAX_PAGE_RECORDS:
+            raise InvalidMessage(f"{len(encoded)} records in one message are over the limit of {MAX_PAGE_RECORDS}")
+        return tuple(Record.decode(data, self._verifier) for data in encoded)
+
+    def _read_page(self, message: Message, request: Pull) -> PullReply:
+        records = self._decode_records(message.records)
+        cursors = [(record.position, record.subkey) for record in records]
+        if cursors != sorted(cursors) or (request.after is not None and cursors[:1] <= [request.after] and cursors):
+            raise InvalidMessage("a page that does not lead on")
+        return PullReply(records, self._read_standing(message), message.known, more=message.more and bool(records))
+
+    def _read_outcomes(self, message: Message, sent: Sequence[Record]) -> tuple[Outcome, ...]:
+        if len(message.outcomes) != len(sent):
+            raise InvalidMessage(f"{len(message.outcomes)} outcomes for {len(sent)} records")
+        greater = {record.slot: record for record in self._decode_records(message.records)}
+        return tuple(Outcome(read_outcome(number), greater.get(record.slot)) for number, record in zip(message.outcomes, sent, strict=True))
+
+    def _write_standing(self, message: Message, standing: Standing) -> bytes:
+        if not self.own_fields:
+            return b""
+        message.authoritative = standing.authoritative
+        return encode_peers(RESPONSIBLE, standing.responsible)
+
+    def _read_standing(self, message: Message) -> Standing:
+        return Standing(message.authoritative, self._contacts.read_all(message.responsible, MAX_NAMED))

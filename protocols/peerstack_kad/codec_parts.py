@@ -1,0 +1,149 @@
+"""The parts that messages are made of: peers, positions, refusals. See `codec`."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Final, cast
+
+from peerstack.dht.contract import Refusal, RefusalReason
+from peerstack.dht.records import Record
+from peerstack.dht.store.contract import Outcome, Status
+from peerstack.errors import InvalidMessage, InvalidPeerId
+from peerstack.identity import PeerId
+from peerstack.wire import varint
+from peerstack_kad.keys import KEY_BITS, Contact
+
+if TYPE_CHECKING:
+    from peerstack_kad.pb.kad_pb2 import Message
+
+__all__ = [
+    "CLOSER",
+    "RESPONSIBLE",
+    "ContactReader",
+    "encode_peers",
+    "read_outcome",
+    "read_position",
+    "read_refusal",
+    "status_of",
+    "write_record",
+    "write_refusal",
+]
+
+CLOSER: Final = varint.encode(8 << 3 | 2)
+"""The tag of an entry of ``closerPeers``."""
+RESPONSIBLE: Final = varint.encode(1005 << 3 | 2)
+"""The tag of an entry of ``responsible``."""
+
+_MAX_ADDRESSES: Final = 16
+_MAX_ADDRESS_BYTES: Final = 1024
+_MAX_REASON: Final = 500
+_MAX_CONTACTS_KEPT: Final = 4096
+
+_STATUS: Final = (
+    Status.STORED,
+    Status.SUPERSEDED,
+    Status.FULL,
+    RefusalReason.NOT_RESPONSIBLE,
+    Status.INVALID,
+    Status.CLOCK,
+    Status.FAILED,
+    RefusalReason.NOT_AUTHORITATIVE,
+    Status.FORGOTTEN,
+)
+_NUMBERS: Final = {what.value: number for number, what in enumerate(_STATUS)} | {Status.EQUAL.value: 0}
+
+
+def status_of(outcome: Outcome | Refusal) -> Message.Status:
+    """The status that stands for an outcome or a refusal."""
+    what = outcome.status.value if isinstance(outcome, Outcome) else outcome.reason.value
+    return cast("Message.Status", _NUMBERS.get(what, _NUMBERS["failed"]))
+
+
+def read_outcome(number: int) -> Status:
+    """The outcome that a status stands for; one we do not know is a failure."""
+    what = _STATUS[number] if 0 <= number < len(_STATUS) else Status.FAILED
+    return what if isinstance(what, Status) else Status.FAILED
+
+
+def write_refusal(message: Message, refusal: Refusal | None) -> None:
+    """Put a refusal, with the greater record it carries, into a reply."""
+    if refusal is None:
+        return
+    message.status = status_of(refusal)
+    message.reason = refusal.message[:_MAX_REASON]
+    if refusal.record is not None:
+        write_record(message, refusal.record)
+
+
+def read_refusal(message: Message, greater: Record | None = None) -> Refusal | None:
+    """The refusal in a reply."""
+    if message.status == 0:
+        return None
+    known = 0 < message.status < len(_STATUS) and _STATUS[message.status].value in set(RefusalReason)
+    reason = RefusalReason(_STATUS[message.status].value) if known else RefusalReason.FAILED
+    return Refusal(reason, message.reason[:_MAX_REASON], greater)
+
+
+def write_record(message: Message, record: Record) -> None:
+    """Put one record where libp2p has it."""
+    message.key = message.record.key = record.wire_key
+    message.record.value = record.encode()
+
+
+def read_position(data: bytes) -> int:
+    """A position.
+
+    Raises:
+        InvalidMessage: It has not 32 bytes.
+    """
+    if len(data) != KEY_BITS // 8:
+        raise InvalidMessage(f"a position has {KEY_BITS // 8} bytes, not {len(data)}")
+    return int.from_bytes(data, "big")
+
+
+def encode_peers(tag: bytes, contacts: Iterable[Contact]) -> bytes:
+    """Entries of one repeated field, ready to be appended to an encoded message."""
+    return b"".join([tag + (contact.encoded or _encode_contact(contact)) for contact in contacts])
+
+
+def _encode_contact(contact: Contact) -> bytes:
+    from peerstack_kad.pb.kad_pb2 import Message
+
+    addresses = contact.addresses[:_MAX_ADDRESSES]
+    body = Message.Peer(id=contact.peer_id.to_bytes(), addrs=addresses, connection=Message.CAN_CONNECT).SerializeToString()
+    contact.encoded = varint.encode(len(body)) + body
+    return contact.encoded
+
+
+class ContactReader:
+    """Reads peers; those read before are the same objects, so that nothing is hashed or encoded twice. Bounded."""
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[bytes, Contact] = OrderedDict()  # by peer id
+
+    def read_all(self, peers: Iterable[Message.Peer], limit: int) -> tuple[Contact, ...]:
+        """The first `limit` entries that are peers."""
+        found: list[Contact] = []
+        for peer in peers:
+            if len(found) == limit:
+                break
+            contact = self._read(peer)
+            if contact is not None:
+                found.append(contact)
+        return tuple(found)
+
+    def _read(self, peer: Message.Peer) -> Contact | None:
+        addresses = tuple(address for address in peer.addrs[:_MAX_ADDRESSES] if len(address) <= _MAX_ADDRESS_BYTES)
+        known = self._known.get(peer.id)
+        if known is not None and known.addresses == addresses:
+            self._known.move_to_end(peer.id)
+            return known
+        try:
+            contact = Contact.of(PeerId(peer.id), addresses)
+        except InvalidPeerId:
+            return None
+        self._known[peer.id] = contact
+        if len(self._known) > _MAX_CONTACTS_KEPT:
+            self._known.popitem(last=False)
+        return contact

@@ -1,0 +1,173 @@
+"""Requests and replies, as the rest of the plugin sees them: what `codec` writes and reads, and what simulations pass as they are.
+
+`FindNode`, `GetValue`, `PutValue` and `Ping` are libp2p's. `Pull`, `Push` and `Leave` are our own, between servers of one network:
+
+* `Pull` asks for everything another server holds in a region, page by page: taking over, and meeting after a partition.
+* `Push` gives records from holder to holder: repair, replication, handoff and leaving. It is never refused for lack of room in a set.
+* `Leave` says that the sender goes for good, after it pushed what it held.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from peerstack.dht.contract import Refusal
+from peerstack.dht.records import Record
+from peerstack.dht.store.contract import Cursor, Outcome
+from peerstack_kad.keys import Contact, position_of
+
+__all__ = [
+    "Done",
+    "FindNode",
+    "GetReply",
+    "GetValue",
+    "Leave",
+    "Malformed",
+    "NodesReply",
+    "Ping",
+    "Pull",
+    "PullReply",
+    "Push",
+    "PushReply",
+    "PutReply",
+    "PutValue",
+    "Reply",
+    "Request",
+    "Standing",
+]
+
+
+@dataclass(slots=True)
+class Standing:
+    """What an answer is worth."""
+
+    authoritative: bool
+    """Whether the answering node counts itself as responsible and as up to date."""
+    responsible: tuple[Contact, ...] = ()
+    """Whom it counts as responsible for the key, itself included, closest first; the silent are counted until they are forgotten."""
+
+
+@dataclass(slots=True)
+class Ping:
+    """Are you there?"""
+
+
+@dataclass(slots=True)
+class FindNode:
+    """Name the closest servers you know."""
+
+    key: bytes = b""
+    """A wire key or a peer id's bytes; empty where `position` was chosen for its own sake."""
+    position: int = 0
+
+    @classmethod
+    def of(cls, key: bytes) -> FindNode:
+        """Ask for the surroundings of a key."""
+        return cls(key, position_of(key))
+
+
+@dataclass(slots=True)
+class GetValue:
+    """Answer with the records of a key, or with one of them, and name the closest servers."""
+
+    key: bytes
+    """The wire key."""
+    position: int
+    subkey: bytes | None = None
+    """None: every subkey."""
+
+
+@dataclass(slots=True)
+class PutValue:
+    """Store what a client wrote."""
+
+    record: Record
+
+
+@dataclass(slots=True)
+class Pull:
+    """Hand over everything you hold within a prefix of the sender's position."""
+
+    prefix: int
+    """Leading bits that a key shares with the sender's position, at least."""
+    settled: bool
+    """Whether the sender counts itself as authoritative already."""
+    after: Cursor | None = None
+    """The last record of the page before."""
+
+
+@dataclass(slots=True)
+class Push:
+    """Take these records, as one holder from another."""
+
+    records: tuple[Record, ...]
+
+
+@dataclass(slots=True)
+class Leave:
+    """The sender leaves for good."""
+
+
+@dataclass(slots=True)
+class Malformed:
+    """A request that parses but carries a record that is none: refused without a look into the store."""
+
+    refusal: Refusal
+
+
+Request = Ping | FindNode | GetValue | PutValue | Pull | Push | Leave | Malformed
+
+
+@dataclass(slots=True)
+class NodesReply:
+    """The closest servers, closest first."""
+
+    closer: tuple[Contact, ...]
+
+
+@dataclass(slots=True)
+class GetReply:
+    """What is held of a key: live records, and the headers remembered of dead ones."""
+
+    records: tuple[Record, ...]
+    closer: tuple[Contact, ...]
+    standing: Standing
+    refusal: Refusal | None = None
+    """Why there is no answer (the store failed, the namespace is not served)."""
+
+
+@dataclass(slots=True)
+class PutReply:
+    """What became of a record."""
+
+    refusal: Refusal | None
+    """None: it was committed to the store."""
+    standing: Standing
+
+
+@dataclass(slots=True)
+class PullReply:
+    """One page of a region."""
+
+    records: tuple[Record, ...]
+    standing: Standing
+    """`authoritative`: whether the source is up to date in its whole neighbourhood; `responsible`: all servers it counts there."""
+    known: bool
+    """Whether the source counted the sender as a server before this request."""
+    more: bool = False
+    """Whether another page follows."""
+
+
+@dataclass(slots=True)
+class PushReply:
+    """What became of each record pushed, in order; a superseded one carries the greater record."""
+
+    outcomes: tuple[Outcome, ...]
+
+
+@dataclass(slots=True)
+class Done:
+    """Answers `Ping` and `Leave`."""
+
+
+Reply = NodesReply | GetReply | PutReply | PullReply | PushReply | Done
