@@ -10,6 +10,7 @@ from peerstack.wire.yamux_frames import INITIAL_WINDOW_BYTES, MAX_U32
 
 __all__ = ["YamuxConfig"]
 
+_MIN_CONTROL_BYTES: Final = 4 << 10
 _MAX_FRAME_BYTES: Final = 1 << 20  # rust-yamux ends the session over a larger frame
 
 
@@ -49,5 +50,7 @@ class YamuxConfig:
                 raise ConfigError(f"YamuxConfig.{field.name} must be positive, not {value!r}")
         if not INITIAL_WINDOW_BYTES <= self.max_window_bytes <= MAX_U32:
             raise ConfigError(f"YamuxConfig.max_window_bytes must be {INITIAL_WINDOW_BYTES} to {MAX_U32}, not {self.max_window_bytes}")
+        if self.max_control_bytes < _MIN_CONTROL_BYTES:
+            raise ConfigError(f"YamuxConfig.max_control_bytes must be at least {_MIN_CONTROL_BYTES}, not {self.max_control_bytes}")
         if self.max_frame_bytes > _MAX_FRAME_BYTES:
             raise ConfigError(f"YamuxConfig.max_frame_bytes must be at most {_MAX_FRAME_BYTES}, not {self.max_frame_bytes}")

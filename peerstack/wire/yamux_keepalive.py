@@ -5,7 +5,6 @@ Whatever the remote sends shows that it lives; a ping goes out after silence onl
 
 from __future__ import annotations
 
-from collections import deque
 from typing import Final
 
 from peerstack.errors import LimitExceeded
@@ -39,7 +38,7 @@ class Keepalive:
         self._timeout = timeout_s
         self._next_value = 0
         self._pings: dict[int, float] = {}  # value -> when it was queued
-        self._samples: deque[float] = deque(maxlen=_SAMPLES)
+        self._samples: tuple[float, ...] = ()
         self.heard_at = now
         self.due = now + interval_s
         self.rtt: float | None = None
@@ -70,7 +69,7 @@ class Keepalive:
         if sent_at is None:
             return
         self.rtt = max(0.0, now - sent_at)
-        self._samples.append(self.rtt)
+        self._samples = (*self._samples[1 - _SAMPLES :], self.rtt)
         self.path_rtt = min(self._samples)
 
     def expired(self, now: float) -> bool:

@@ -7,7 +7,6 @@ leaves, and backpressure while the transport is paused.
 from __future__ import annotations
 
 from collections import deque
-from itertools import islice
 from typing import Final
 
 from peerstack.wire.machine import Buffer
@@ -40,7 +39,7 @@ class FrameWriter:
         self._low_water = low_water_bytes
         self._ready: deque[YamuxStream] = deque()
         self._updates: list[YamuxStream] = []
-        self.control: deque[bytes] = deque()
+        self.control: list[bytes] = []
         self.finished: list[YamuxStream] = []
         self.writable: list[YamuxStream] = []
 
@@ -87,17 +86,11 @@ class FrameWriter:
         return out
 
     def _take_control(self, out: list[Buffer], limit: int) -> int:
-        control = self.control
         count = max(1, limit // HEADER_BYTES)
-        if count >= len(control):
-            count = len(control)
-            out.extend(control)
-            control.clear()
-        else:
-            out.extend(islice(control, count))
-            for _ in range(count):
-                control.popleft()
-        return count * HEADER_BYTES
+        taken = self.control[:count]
+        del self.control[:count]
+        out += taken
+        return len(taken) * HEADER_BYTES
 
     def _take_updates(self, out: list[Buffer]) -> int:
         updates, self._updates = self._updates, []
