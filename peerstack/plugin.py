@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ConnectionInfo",
+    "LocalChanged",
     "Metrics",
     "PeerConnected",
     "PeerDisconnected",
@@ -195,7 +196,12 @@ class PeerIdentified:
     addresses: tuple[Address, ...]
 
 
-PeerEvent = PeerConnected | PeerDisconnected | PeerIdentified
+@dataclass(slots=True)
+class LocalChanged:
+    """What this host serves, or where it can be dialled, has changed."""
+
+
+PeerEvent = PeerConnected | PeerDisconnected | PeerIdentified | LocalChanged
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -247,6 +253,10 @@ class PluginContext(Protocol):
     @property
     def protocols(self) -> Sequence[str]:
         """Protocol ids the host serves now, sorted."""
+
+    @property
+    def agent(self) -> str:
+        """The host's agent version, such as ``peerstack/0.1.0``."""
 
     @property
     def environment(self) -> Environment:
@@ -356,4 +366,4 @@ class ProtocolPlugin:
         raise NotImplementedError
 
     def on_peer(self, event: PeerEvent) -> None:
-        """Learn of peers that come, go, or identify themselves. Called from the loop; must not block."""
+        """Learn of peers that come, go, or identify themselves, and of changes to this host. Called from the loop; must not block."""

@@ -89,7 +89,7 @@ class Dispatcher:
         except asyncio.CancelledError:
             stream.reset()
             raise
-        except (PeerstackError, EOFError) as error:  # the peer went away or misbehaved: its affair
+        except (PeerstackError, EOFError, TimeoutError) as error:  # the peer went away or misbehaved: its affair
             self._logger.debug("%s with %s ended: %s", stream.protocol, stream.peer_id, error)
             stream.reset()
         except Exception as error:  # the boundary of a plugin: its crash is logged and counted, and ends nothing else

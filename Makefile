@@ -1,0 +1,70 @@
+# make demo   make a virtual environment, install, run the demo
+# make test   install what the tests need, run them
+# make help   the rest
+
+VENV := .venv
+BIN := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test lint types contracts check protos wheel-test lowest-test interop bench microbench clean
+
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+# A python3 on PATH may be too old, or a shim that answers only for some versions: try them by running them.
+$(BIN)/python:
+	@for python in $$PYTHON python3.13 python3.12 python3.11 python3; do \
+	  if $$python -c 'import sys, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then \
+	    $$python -m venv $(VENV) && exit 0; \
+	  fi; \
+	done; echo "PeerStack needs Python 3.11 or newer with venv; none of python3.13, python3.12, python3.11, python3 is" >&2; exit 1
+
+$(VENV)/.installed: pyproject.toml | $(BIN)/python
+	@$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
+	@$(BIN)/python -m pip install --quiet --editable ".[daemon]"
+	@touch $@
+
+$(VENV)/.tested: $(VENV)/.installed
+	@$(BIN)/python -m pip install --quiet --group dev
+	@touch $@
+
+install: $(VENV)/.installed ## Install into .venv, so that .venv/bin/peerstack is there
+
+demo: $(VENV)/.installed ## Seven daemons on this machine: put, get, a node dies, another leaves
+	@$(BIN)/peerstack demo
+
+test: $(VENV)/.tested ## Run the tests
+	@$(BIN)/python -m pytest
+
+lint: $(VENV)/.tested ## Check style
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+types: $(VENV)/.tested ## Check types, strictly, tests included
+	@$(BIN)/mypy
+
+contracts: $(VENV)/.tested ## Check which package imports which
+	@$(BIN)/lint-imports
+
+check: lint types contracts test ## All of the above
+
+protos: ## Regenerate the protobuf modules (CHECK=--check compares instead)
+	@.ci/protos $(CHECK)
+
+wheel-test: $(VENV)/.tested ## Build the wheel, install it into a clean environment, look at what it brings
+	@$(BIN)/python -m pytest tests/packaging
+
+lowest-test: $(VENV)/.tested ## Run the tests against the oldest dependencies allowed
+	@$(BIN)/python .ci/lowest.py
+
+interop: $(VENV)/.installed ## Talk to go-, rust-, js- and py-libp2p, both ways
+	@$(BIN)/python -m interop ping
+
+bench: $(VENV)/.installed ## Measure, beside the other stacks
+	@$(BIN)/python -m interop bench
+
+microbench: $(VENV)/.installed ## CPU per operation in memory
+	@$(BIN)/python -m interop microbench
+
+clean: ## Remove what was built here
+	@rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
