@@ -73,7 +73,7 @@ class RecordReader:
 
     def feed_eof(self) -> None:
         """Take the news that no more bytes will arrive: within a record that is a violation."""
-        if self._partial and self.error is None:
+        if self._partial:
             self._fail("the connection ended inside a Noise record")
 
     def _complete(self, view: memoryview, plaintexts: list[bytes]) -> int:

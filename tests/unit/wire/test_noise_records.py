@@ -170,6 +170,22 @@ def test_the_buffer_fed_may_be_reused_at_once() -> None:
     assert plaintexts + reader.feed(stream[-10:]) == [b"one", b"two", b"three"]
 
 
+def test_no_bytes_complete_nothing() -> None:
+    reader = RecordReader(KEY)
+    record = reference_record(0, b"x")
+    for offset in range(len(record)):
+        assert reader.feed(record[:0]) == []
+        plaintexts = reader.feed(record[offset : offset + 1])
+    assert plaintexts == [b"x"]
+
+
+def test_after_a_violation_nothing_is_kept() -> None:
+    reader = RecordReader(KEY)
+    reader.feed(b"\x00\x00" + b"\x40\x00 and more")
+    assert reader.error is not None
+    assert not reader._partial
+
+
 def test_only_one_partial_record_is_kept() -> None:
     reader = RecordReader(KEY)
     for counter in range(20):
