@@ -25,7 +25,7 @@ _NONCE: Final = Struct("<4xQ")
 _LENGTH_BYTES: Final = 2
 _TAG_BYTES: Final = 16
 _RESERVED_COUNTER: Final = 2**64 - 1
-_COPY_BELOW: Final = 8192  # bytes of plaintext: below, one more copy is cheaper than encrypting in place
+_COPY_UP_TO: Final = 16384  # bytes of plaintext: up to here one more copy costs less than encrypting in place
 
 MAX_PLAINTEXT: Final = 0xFFFF - _TAG_BYTES
 """Plaintext bytes one record can carry."""
@@ -132,7 +132,7 @@ class RecordWriter:
         """
         plaintext = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         size = len(plaintext)
-        if size > _COPY_BELOW:
+        if size > _COPY_UP_TO:
             return self._seal_in_place(memoryview(plaintext), size)
         if size == 0:
             return b""
