@@ -98,7 +98,7 @@ class _Negotiation:
         except (InvalidMessage, ProtocolViolation) as error:
             self._fail(ProtocolViolation(f"multistream-select: {error}"))
         else:
-            self._unread = unread[offset:]
+            self._unread = b"" if self._state is _State.FAILED else unread[offset:]
 
     def _take_token(self, token: bytes) -> None:
         raise NotImplementedError
@@ -165,7 +165,7 @@ class Dialer(_Negotiation):
         if optimistic and len(protocols) != 1:
             raise ValueError("an optimistic dialer proposes exactly one protocol")
         self.optimistic = optimistic
-        self._protocols = protocols
+        self._protocols = tuple(protocols)
         self._refused = 0
         self._understood = proposal(protocols[0])  # an echo of all we say
         self._state = _State.AWAITING_HEADER
@@ -206,7 +206,7 @@ class Dialer(_Negotiation):
     def _propose_next(self) -> None:
         self._refused += 1
         if self._refused == len(self._protocols):
-            self._fail(ProtocolNotSupported(tuple(self._protocols)))
+            self._fail(ProtocolNotSupported(self._protocols))
         else:
             self._output.append(encode(self._protocols[self._refused]))
 

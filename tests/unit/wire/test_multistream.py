@@ -200,6 +200,7 @@ def test_the_listener_answers_a_bounded_number_of_proposals() -> None:
     error = failure(listener)
     assert type(error) is NegotiationFailed
     assert str(MAX_PROPOSALS) in str(error)
+    assert listener._unread == b""
 
 
 def test_the_last_proposal_within_the_bound_still_counts() -> None:
