@@ -134,6 +134,7 @@ _PROTOCOLS = (
 )
 _BY_CODE = {protocol.code: protocol for protocol in _PROTOCOLS}
 _BY_NAME = {protocol.name: protocol for protocol in _PROTOCOLS}
+_BY_NAME["ipfs"] = _BY_CODE[P2P]  # its old name, still met in configurations
 _PREFIXES = {protocol.code: _varint(protocol.code) for protocol in _PROTOCOLS}
 
 

@@ -46,8 +46,8 @@ _MAX_RESOLVED = 16  # answers taken from one DNS name
 _HOSTS = {IP4: "ip4", IP6: "ip6", DNS: "dns", DNS4: "dns4", DNS6: "dns6"}
 _DNS_ANSWERS = {"dns": (socket.AF_UNSPEC, ("ip4", "ip6")), "dns4": (socket.AF_INET, ("ip4",)), "dns6": (socket.AF_INET6, ("ip6",))}
 _PRIVATE_DOMAINS = (".localhost", ".local", ".internal", ".home.arpa")  # RFC 6761, 6762, 8375, and ICANN's .internal
-
 _SENTINEL = encode_parts([(P2P_CIRCUIT, b"")])  # the library reads past the end of a value: one cut short swallows this
+
 _Key = TypeVar("_Key", str, bytes)
 
 
@@ -355,11 +355,13 @@ def _parts_by_library(data: bytes) -> list[Part]:
     from multiaddr import Multiaddr
 
     try:
-        text = str(Multiaddr(data))  # decodes, and so checks, every value
-        *components, last = [component.to_bytes() for component in Multiaddr(data + _SENTINEL).split()]
-    except Exception as error:
+        *split, _ = Multiaddr(data + _SENTINEL).split()
+        # The text checks every value. One by one, because the library's splitting and its decoding disagree on some (ip6zone): refused.
+        text = "".join(map(str, split))
+    except Exception as error:  # whatever the library's many codecs raise on foreign bytes
         raise InvalidAddress(f"{len(data)} bytes are no address: {error}") from error
-    if last != _SENTINEL or b"".join(components) != data or not _is_clean(text):
+    components = [component.to_bytes() for component in split]
+    if b"".join(components) != data or not _is_clean(text):
         raise InvalidAddress(f"{len(data)} bytes are no address: cut short, not in shortest form, or with control characters")
     parts: list[Part] = []
     for component in components:
@@ -377,7 +379,7 @@ def _bytes_by_library(text: str) -> bytes:
 
     try:
         return Multiaddr(text).to_bytes()
-    except Exception as error:
+    except Exception as error:  # as above
         raise InvalidAddress(f"{text[:_MAX_SHOWN]!r} is no address: {error}") from error
 
 
