@@ -46,7 +46,7 @@ async function sendPattern (bytes, total, signal) {
   }
 }
 
-/** Read to the end of the stream; return how many bytes came. */
+/** Read until no more bytes come; return how many came. */
 async function drain (bytes, signal, onChunk = () => {}) {
   let count = 0
   for (let list = await bytes.read({ signal }); list !== null; list = await bytes.read({ signal })) {
@@ -56,6 +56,13 @@ async function drain (bytes, signal, onChunk = () => {}) {
     }
   }
   return count
+}
+
+/** A reset between two reads looks like the end to a byte stream. */
+function assertNotReset (stream) {
+  if (stream.status === 'reset' || stream.status === 'aborted') {
+    throw new Error('the stream was reset, not closed')
+  }
 }
 
 /** Read to the end of the stream; fail unless it carried exactly `total` bytes of the pattern. */
@@ -90,6 +97,7 @@ export async function requestInterop (stream, upload, download, signal) {
     throw new Error('the hash of the upload differs')
   }
   await receivePattern(bytes, download, signal)
+  assertNotReset(stream)
   return { uploaded: upload, downloaded: download, verified: true, half_closed: true }
 }
 
@@ -106,7 +114,7 @@ async function serveInterop (stream, signal) {
   await sendPattern(bytes, Number(download), signal)
 }
 
-/** https://github.com/libp2p/specs/blob/master/perf/perf.md; returns the bytes that came back. */
+/** https://github.com/libp2p/specs/blob/master/perf/perf.md */
 export async function requestPerf (stream, upload, download, signal) {
   const bytes = byteStream(stream)
   const header = Buffer.alloc(8)
@@ -117,6 +125,7 @@ export async function requestPerf (stream, upload, download, signal) {
   }
   await stream.close({ signal })
   const received = await drain(bytes, signal)
+  assertNotReset(stream)
   if (received !== download) {
     throw new Error(`stream ended after ${received} of ${download} bytes`)
   }
