@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from multiaddr import Multiaddr
+from multiaddr import Multiaddr  # noqa: TID251 - the reference
 
 from peerstack.addresses import MAX_ADDRESS_BYTES, Address, AddressCache, expand_unspecified, resolve
 from peerstack.errors import DialError, InvalidAddress
