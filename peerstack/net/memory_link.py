@@ -228,7 +228,7 @@ class MemoryLink:
         if self._receiver is None or self._closing or self._lost:  # nobody reads it any more
             self._outbox.put(_Sign.RESET, self._loop.time())
             return
-        self._receiver.link_received(memoryview(data))
+        self._receiver.link_received(memoryview(data) if isinstance(data, bytearray) else data)
         if self._inbox.full and self._inbox.size <= _LOW_WATER_BYTES:
             self._loop.call_soon(self._inbox.drained)
 

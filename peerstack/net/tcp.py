@@ -71,7 +71,10 @@ class TcpTransport:
         Raises:
             ListenError: The address is in use, not ours, or not permitted.
         """
-        host, port = _endpoint(address)
+        try:
+            host, port = _endpoint(address)
+        except DialError as error:
+            raise ListenError(str(error)) from error
         loop = asyncio.get_running_loop()
         try:
             server = await loop.create_server(
@@ -181,7 +184,8 @@ class _TcpLink(asyncio.BufferedProtocol):
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         assert self._transport is not None
-        self._transport.write(data)
+        if self._receiver is not None:  # asyncio forgets its loop once the connection is lost
+            self._transport.write(data)
 
     def write_eof(self) -> None:
         assert self._transport is not None
@@ -195,7 +199,8 @@ class _TcpLink(asyncio.BufferedProtocol):
 
     def abort(self) -> None:
         assert self._transport is not None
-        self._transport.abort()
+        if self._receiver is not None:
+            self._transport.abort()
 
     def pause_reading(self) -> None:
         assert self._transport is not None
