@@ -47,8 +47,12 @@ DELETED: Final = Lifetime(0, renewable=False)
 
 
 def default_lifetime_us(parameters: NetworkParameters) -> int:
-    """How long a record without ttl lives until it is renewed."""
-    return min(DEFAULT_LIFETIME_US, parameters.max_ttl_us)
+    """How long a record without ttl lives until it is renewed.
+
+    At most half the maximum: a writer that is cut off may renew once more after its record was superseded elsewhere, and even that must
+    have expired when what superseded it is forgotten.
+    """
+    return min(DEFAULT_LIFETIME_US, parameters.max_ttl_us // 2)
 
 
 def lifetime(ttl: float | None, now: int, parameters: NetworkParameters) -> Lifetime:

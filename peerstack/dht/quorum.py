@@ -1,9 +1,9 @@
 """Counting answers: when a put is acknowledged, a get confirmed, an absence certain.
 
-The responsible set S of a key is its `replicas` closest servers known, recounted in the union of what everybody who answered named; with
-n = \\|S\\|, a write needs W = n // 2 + 1 and a read V = n - W + 1 members, so that every read meets every acknowledged write in one of them.
-S is a set and not a number: what a stand-in stored or does not know never counts, and neither does the word of a member without authority.
-Both DHTs count with this; they differ in `Placement.closest` alone.
+The responsible set S of a key is its `replicas` closest servers known, recounted in the union of what everybody who answered named. Of
+its n members a write needs W = n // 2 + 1 and a read V = n - W + 1, so that every read meets every acknowledged write in one of them. S is a
+set and not a number: what a stand-in stored or does not know never counts, and neither does the word of a member without authority. Both
+DHTs count with this; they differ in `Placement.closest` alone.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ def majority(n: int) -> int:
 
 
 def read_quorum(n: int) -> int:
-    """V: how many of n members a read needs to meet every write."""
-    return n - majority(n) + 1
+    """V: how many of n members a read needs to meet every write; who knows nobody never has it."""
+    return max(1, n - majority(n) + 1)
 
 
 @dataclass(frozen=True, slots=True)
