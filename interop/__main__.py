@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import sys
 from pathlib import Path
 
@@ -25,12 +24,12 @@ def main() -> int:
     if arguments.suite == "ping":
         from interop import ping as suite
 
-        return asyncio.run(suite.run(arguments.stacks, arguments.output))
+        return suite.run(arguments.stacks, arguments.output)
     if arguments.suite == "bench":
         from interop import bench as measurements
 
         only = arguments.only.split(",") if arguments.only else []
-        return asyncio.run(measurements.run(arguments.stacks, arguments.runs, only, arguments.output))
+        return measurements.run(arguments.stacks, arguments.runs, only, arguments.output)
     from interop import microbench
 
     return microbench.run()

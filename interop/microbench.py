@@ -38,7 +38,7 @@ class DirectLink:
         self.receiver: LinkReceiver
         self._queue: list[bytes | bytearray | memoryview] = []
         self._loop = asyncio.get_running_loop()
-        self._closed = False
+        self.closed = False
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         if not self._queue:
@@ -55,8 +55,8 @@ class DirectLink:
 
     def close(self) -> None:
         for end in (self, self.other):
-            if not end._closed:
-                end._closed = True
+            if not end.closed:
+                end.closed = True
                 self._loop.call_soon(end.receiver.link_lost, None)
 
     abort = close
@@ -160,7 +160,7 @@ async def handshakes(pair: Pair) -> float:
         for client in strangers:
             connection = await pair.connect(client)
             connection.close()
-            await connection.wait_closed()
+            await connection.waitclosed()
 
     return await measured(50, all_of_them())
 

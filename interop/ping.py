@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
 import time
@@ -34,20 +35,26 @@ class Row:
     results: list[dict[str, Any]] = field(default_factory=list)
 
 
-async def run(names: Sequence[str], output: Path | None) -> int:
+def run(names: Sequence[str], output: Path | None) -> int:
     """Run the rows of the stacks named; print a table, write JSON, and return the exit code."""
+    rows = asyncio.run(run_rows(names or NAMES))
+    print_table(rows)
+    if output is not None:
+        output.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
+    return 0 if all(row.status.startswith("green") for row in rows) else 1
+
+
+async def run_rows(names: Sequence[str]) -> list[Row]:
+    """Two rows for each stack."""
     rows: list[Row] = []
-    for name in names or NAMES:
+    for name in names:
         built = build(name)
         if isinstance(built, NotRun):
             rows += [Row(name, OURS.name, detail=built.reason), Row(OURS.name, name, detail=built.reason)]
             continue
         foreign = Program(name, tuple(built.argv), built.version)
         rows += [await run_row(foreign, OURS), await run_row(OURS, foreign)]
-    print_table(rows)
-    if output is not None:
-        output.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
-    return 0 if all(row.status.startswith("green") for row in rows) else 1
+    return rows
 
 
 async def run_row(dialer: Program, listener: Program) -> Row:
