@@ -160,7 +160,7 @@ async def handshakes(pair: Pair) -> float:
         for client in strangers:
             connection = await pair.connect(client)
             connection.close()
-            await connection.waitclosed()
+            await connection.wait_closed()
 
     return await measured(50, all_of_them())
 
