@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -148,7 +148,7 @@ class TransportConformance:
         """Whoever accepted the link of a dial that was given up learns of its end."""
         dialer, listening = self.make_transports()
         accepted: list[RecordingReceiver] = []
-        listener = await listening.listen(self.listen_address(), _accept_into(accepted))
+        listener = await listening.listen(self.listen_address(), _accept_into(accepted, _Echo))
         for turns in range(6):
             dial = asyncio.create_task(_dial(dialer, listener.addresses[0]))
             for _ in range(turns):
@@ -158,7 +158,7 @@ class TransportConformance:
             await asyncio.wait([dial])
             if not dial.cancelled():
                 await self._end(dial.result())
-        await self._round_trip(dialer, listener.addresses[0], accepted)
+        await self._round_trip(dialer, listener.addresses[0])
         for receiver in accepted:
             await receiver.until(lambda r: r.ended, patience_s=self.patience_s)
         await self._end(*accepted)
@@ -220,9 +220,9 @@ class TransportConformance:
                     assert written < _MOST_BUFFERED_BYTES, "the link takes bytes without end while nobody reads"
                     writer.link.write(bytes(64 << 10))
                     written += 64 << 10
-                    await asyncio.sleep(0.001)
+                    await asyncio.sleep(0)
                 before = len(reader.received)
-                await asyncio.sleep(0.05)
+                await self._settle(c)
                 assert len(reader.received) == before
                 reader.resume()
                 await reader.until(lambda r, n=written: len(r.received) >= n, patience_s=self.patience_s)  # type: ignore[misc]
@@ -258,7 +258,7 @@ class TransportConformance:
             await c.far.until(lambda r: r.eof, patience_s=self.patience_s)
             assert c.far.received == b"question"
             for _ in range(10):
-                await asyncio.sleep(0.002)
+                await asyncio.sleep(0)
                 c.far.link.write(b"answer")
             await c.near.until(lambda r: r.received == b"answer" * 10, patience_s=self.patience_s)
             assert not c.near.ended
@@ -284,7 +284,7 @@ class TransportConformance:
             data = random.Random(4).randbytes(_MANY_BYTES)
             c.near.link.write(data)
             c.near.link.close()
-            await asyncio.sleep(0.05)
+            await self._settle(c)
             c.far.resume()
             await c.far.until(lambda r: r.ended, patience_s=self.patience_s)
             assert c.far.received == data
@@ -320,7 +320,7 @@ class TransportConformance:
             async with asyncio.timeout(self.patience_s):
                 while not c.near.lost:
                     c.near.link.write(b"anyone there?")
-                    await asyncio.sleep(0.005)
+                    await self._settle(c)
 
     async def test_calls_after_the_end_do_nothing(self) -> None:
         """Closing twice, aborting after closing, pausing and writing after the end: none raises, none calls back."""
@@ -336,7 +336,7 @@ class TransportConformance:
                 end.link.resume_reading()
                 end.link.close()
                 end.link.abort()
-            await asyncio.sleep(0.05)
+            await self._settle(c)
 
     async def test_a_receiver_may_end_the_link_inside_a_delivery(self) -> None:
         """After `close` or `abort` nothing more is received, even of what has arrived already."""
@@ -355,9 +355,13 @@ class TransportConformance:
         """Link two recording receivers; at the end both are aborted and must have seen no breach of the contract."""
         dialer, listening = self.make_transports()
         seen: list[Address] = []
+        probes: list[RecordingReceiver] = []
         near, far = RecordingReceiver(), far or RecordingReceiver()
 
         def accept(remote: Address) -> LinkReceiver:
+            if seen:
+                probes.append(_Echo())
+                return probes[-1]
             seen.append(remote)
             return far
 
@@ -366,20 +370,18 @@ class TransportConformance:
         assert near.link is link
         await far.until(lambda r: r.made, patience_s=self.patience_s)
         yield Connected(near=near, far=far, listener=listener, dialer=dialer, seen=seen[0])
-        await self._end(near, far)
+        await self._end(near, far, *probes)
         await listener.close()
 
-    async def _round_trip(self, dialer: Transport, address: Address, accepted: list[RecordingReceiver]) -> None:
-        """Link once more and end it, so that what happened before has arrived."""
-        receiver = await _dial(dialer, address)
-        receiver.link.write(b"last")
-        for _ in range(1000):
-            if any(other.received == b"last" for other in accepted):
-                break
-            await asyncio.sleep(0.005)
-        else:
-            raise AssertionError("the listener accepts no more after dials were cancelled")
-        await self._end(receiver)
+    async def _settle(self, connected: Connected) -> None:
+        """Give what is under way the time to arrive: a round trip on a link of its own."""
+        await self._round_trip(connected.dialer, connected.listener.addresses[0])
+
+    async def _round_trip(self, dialer: Transport, address: Address) -> None:
+        probe = await _dial(dialer, address)
+        probe.link.write(b"echo")
+        await probe.until(lambda r: r.received == b"echo", patience_s=self.patience_s)
+        await self._end(probe)
 
     async def _end(self, *receivers: RecordingReceiver) -> None:
         for receiver in receivers:
@@ -399,9 +401,15 @@ class _Greeter(RecordingReceiver):
         link.write(self._greeting)
 
 
-def _accept_into(accepted: list[RecordingReceiver]) -> Accept:
+class _Echo(RecordingReceiver):
+    def link_received(self, data: bytes | memoryview) -> None:
+        super().link_received(data)
+        self.link.write(bytes(data))
+
+
+def _accept_into(accepted: list[RecordingReceiver], make: Callable[[], RecordingReceiver] = RecordingReceiver) -> Accept:
     def accept(_remote: Address) -> LinkReceiver:
-        accepted.append(RecordingReceiver())
+        accepted.append(make())
         return accepted[-1]
 
     return accept
