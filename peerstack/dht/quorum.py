@@ -1,8 +1,8 @@
 """Counting answers: when a put is acknowledged, a get confirmed, an absence certain.
 
 The responsible set S of a key is its `replicas` closest servers known, recounted in the union of what everybody who answered named. Of
-its n members a write needs W = n // 2 + 1 and a read V = n - W + 1, so that every read meets every acknowledged write in one of them. S is a
-set and not a number: what a stand-in stored or does not know never counts, and neither does the word of a member without authority. Both
+its n members a write needs W = n // 2 + 1 and a read V = n - W + 1, so that every read meets every acknowledged write in one of them. S is
+a set and not a number: what a stand-in stored or does not know never counts, and neither does the word of a member without authority. Both
 DHTs count with this; they differ in `Placement.closest` alone.
 """
 
