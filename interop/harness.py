@@ -7,7 +7,7 @@ import contextlib
 import json
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -83,8 +83,11 @@ async def listening(program: Program, *options: str) -> AsyncIterator[Listening]
         await _stop(process)
 
 
-async def dialed(program: Program, *arguments: str, timeout_s: float) -> dict[str, Any]:
-    """Run a dialer to its end and return its last line.
+OnEvent = Callable[[dict[str, Any]], Awaitable[None]]
+
+
+async def dialed(program: Program, *arguments: str, timeout_s: float, on_event: OnEvent | None = None) -> dict[str, Any]:
+    """Run a dialer to its end and return its last line; `on_event` is given those before it.
 
     Raises:
         PeerFailed: It failed, said nothing, or took too long.
@@ -100,6 +103,10 @@ async def dialed(program: Program, *arguments: str, timeout_s: float) -> dict[st
     )
     try:
         result = await _next_line(process, log, program, timeout_s)
+        while result.get("event") not in ("done", "error"):
+            if on_event is not None:
+                await on_event(result)
+            result = await _next_line(process, log, program, timeout_s)
         async with asyncio.timeout(_EXIT_TIMEOUT_S):
             code = await process.wait()
     except TimeoutError:
@@ -137,8 +144,3 @@ async def _stop(process: asyncio.subprocess.Process) -> None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_EXIT_TIMEOUT_S):
                 await process.wait()
-
-
-def programs(built: Sequence[tuple[str, Sequence[str], str]]) -> list[Program]:
-    """Make programs of ``(name, argv, version)``."""
-    return [Program(name, tuple(argv), version) for name, argv, version in built]

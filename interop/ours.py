@@ -13,11 +13,12 @@ from dataclasses import replace
 from typing import Any
 
 from peerstack_identify import Identify
+from peerstack_kad.pb.kad_pb2 import Message
 from peerstack_perf import Perf
 from peerstack_ping import Ping
 
-from interop.protocol import BENCH_ECHO, INTEROP, BenchEcho, Interop, exchange
-from peerstack import Address, Host, HostConfig, PeerId, preset
+from interop.protocol import BENCH_ECHO, BENCH_RPC, INTEROP, BenchEcho, BenchRpc, Interop, exchange, rpc_request
+from peerstack import Address, Host, HostConfig, PeerId, Stream, preset
 from peerstack.config import LimitsConfig
 from peerstack.errors import PeerstackError
 
@@ -41,7 +42,7 @@ def configuration() -> HostConfig:
 
 def make_host(*, listen: bool, identify: bool = True) -> Host:
     """A host with everything the tests use."""
-    protocols = [Ping(), Perf(), Interop(), BenchEcho(), *([Identify()] if identify else [])]
+    protocols = [Ping(), Perf(), Interop(), BenchEcho(), BenchRpc(), *([Identify()] if identify else [])]
     return Host(listen=["/ip4/127.0.0.1/tcp/0"] if listen else [], protocols=protocols, config=configuration())
 
 
@@ -90,6 +91,8 @@ async def bench(arguments: argparse.Namespace) -> None:
         "download": bench_bulk,
         "ping": bench_ping,
         "streams": bench_streams,
+        "rpc": bench_rpc,
+        "rpc-streams": bench_rpc_streams,
         "connections": bench_connections,
         "idle": bench_idle,
     }
@@ -168,6 +171,58 @@ async def bench_streams(arguments: argparse.Namespace) -> dict[str, Any]:
             await echo_once(host, connection.peer_id, confirm=classic)
 
         await together(min(200, arguments.n), arguments.concurrency, one)
+        return await timed(together(arguments.n, arguments.concurrency, one)) | {"n": arguments.n}
+
+
+async def ask(stream: Stream) -> None:
+    """One request, one answer, parsed into what a lookup uses."""
+    await stream.write_message(rpc_request())
+    await answered(stream)
+
+
+async def answered(stream: Stream) -> None:
+    """Read one answer."""
+    answer = await stream.read_message(Message, limit=1 << 16)
+    assert answer is not None
+    assert len([(peer.id, tuple(peer.addrs)) for peer in answer.closerPeers]) == 20
+
+
+async def bench_rpc(arguments: argparse.Namespace) -> dict[str, Any]:
+    """``--n`` requests on one stream, ``--concurrency`` of them in flight."""
+    async with make_host(listen=False) as host, host.open(arguments.address, BENCH_RPC, confirm=True) as stream:
+        room = asyncio.Semaphore(arguments.concurrency)
+
+        async def send() -> None:
+            for _ in range(arguments.n):
+                await room.acquire()
+                await stream.write_message(rpc_request())
+
+        async def receive() -> None:
+            for _ in range(arguments.n):
+                await answered(stream)
+                room.release()
+
+        async def both() -> None:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(send())
+                group.create_task(receive())
+
+        async def one_by_one() -> None:
+            for _ in range(arguments.n):
+                await ask(stream)
+
+        return await timed(both() if arguments.concurrency > 1 else one_by_one()) | {"n": arguments.n}
+
+
+async def bench_rpc_streams(arguments: argparse.Namespace) -> dict[str, Any]:
+    """``--n`` requests, each on a stream of its own, ``--concurrency`` of them at once."""
+    async with make_host(listen=False) as host:
+        connection = await host.connect(arguments.address)
+
+        async def one() -> None:
+            async with host.open(connection.peer_id, BENCH_RPC) as stream:
+                await ask(stream)
+
         return await timed(together(arguments.n, arguments.concurrency, one)) | {"n": arguments.n}
 
 

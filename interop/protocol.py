@@ -7,13 +7,16 @@ import hashlib
 import struct
 from typing import Final
 
+from peerstack_kad.pb.kad_pb2 import Message
+
 from peerstack import ProtocolPlugin, Stream
 from peerstack.errors import LimitExceeded, ProtocolViolation
 
-__all__ = ["BENCH_ECHO", "INTEROP", "BenchEcho", "Interop", "exchange", "pattern"]
+__all__ = ["BENCH_ECHO", "BENCH_RPC", "INTEROP", "BenchEcho", "BenchRpc", "Interop", "exchange", "pattern", "rpc_request"]
 
 INTEROP: Final = "/peerstack/interop/1.0.0"
 BENCH_ECHO: Final = "/peerstack/bench-echo/1.0.0"
+BENCH_RPC: Final = "/peerstack/bench-rpc/1.0.0"
 MAX_BYTES: Final = 64 << 20
 _HEADER: Final = struct.Struct(">QQ")
 _WRITE_BYTES: Final = 64 << 10
@@ -75,6 +78,26 @@ class BenchEcho(ProtocolPlugin):
     async def handle(self, stream: Stream) -> None:
         """Echo once."""
         await stream.write(await stream.readexactly(_ECHO_BYTES), eof=True)
+
+
+def rpc_request() -> Message:
+    """A request of about a hundred bytes, as a lookup sends it."""
+    return Message(type=Message.FIND_NODE, key=bytes(34), position=bytes(56))
+
+
+class BenchRpc(ProtocolPlugin):
+    """Requests and answers as a lookup has them: a small question, twenty peers with two addresses each as the answer."""
+
+    ids = (BENCH_RPC,)
+
+    async def handle(self, stream: Stream) -> None:
+        """Answer in order until the client is done; each answer is built and encoded anew."""
+        peers = [(b"\x00\x24\x08\x01\x12\x20" + bytes([number]) * 32, [bytes([number]) * 24, bytes([number]) * 30]) for number in range(20)]
+        while await stream.read_message(Message, limit=4096) is not None:
+            answer = Message(type=Message.FIND_NODE)
+            for peer_id, addresses in peers:
+                answer.closerPeers.add(id=peer_id, addrs=addresses)
+            await stream.write_message(answer)
 
 
 async def _write_all(stream: Stream, data: bytes) -> None:
