@@ -343,9 +343,12 @@ class ProtocolPlugin:
     """Base of every protocol. Only `ids` and `handle` are required.
 
     A class with a nested frozen dataclass ``Config`` is configured by it: it is created as ``Class(config)``, with the table
-    ``[protocols.<name>]`` of a configuration file, or as ``Class()`` when nothing is configured.
+    ``[protocols.<name>]`` of a configuration file, or as ``Class()`` when nothing is configured. A field ``preset`` of the ``Config`` is
+    always given: the host's preset, unless the table names another.
     """
 
+    name: str = ""
+    """The name an object given to the host is enabled under; empty: that of its entry point, else of its class in lower case."""
     ids: Sequence[str] = ()
     """Protocol ids served, preferred first; an attribute of the instance where the configuration chooses them."""
     needs: ClassVar[tuple[str, ...]] = ()

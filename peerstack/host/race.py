@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from peerstack.addresses import Address
 from peerstack.errors import DeadlineExceeded, DialError, PeerstackError
 from peerstack.host.tasks import TaskScope
+from peerstack.identity import PeerId
 from peerstack.net.connection import Connection
 
 __all__ = ["AddressRace", "Candidate"]
@@ -23,6 +24,7 @@ _logger = logging.getLogger(__name__)
 class Candidate:
     """An address to try."""
 
+    peer_id: PeerId
     address: Address
     """Without ``/p2p``."""
     trusted: bool

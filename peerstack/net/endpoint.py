@@ -79,16 +79,17 @@ class Endpoint:
                 opened.set_exception(error)
 
         pump = self._make_pump(PumpCallbacks(on_open=succeeded, on_failed=failed, on_stream=self._on_stream), expected_peer, outbound=True)
-        timeout = self._config.dial.address_timeout_s
+        timeout, connection = self._config.dial.address_timeout_s, None
         try:
             async with asyncio.timeout(timeout):
                 await transport.dial(address, pump)
-                return await opened
+                connection = await opened
         except TimeoutError as error:
             raise DeadlineExceeded(f"no connection to {address} within {timeout} seconds") from error
         finally:
-            if not opened.done() or opened.cancelled() or opened.exception() is not None:
+            if connection is None:  # also where we are cancelled in the very turn in which it came up
                 pump.abort()
+        return connection
 
     async def listen(
         self,
