@@ -185,7 +185,7 @@ class TwoSessions(RuleBasedStateMachine):
                 break
         else:
             raise AssertionError("the sessions never come to rest")
-        for (stream_id, writer), direction in self.directions.items():
+        for (stream_id, _), direction in self.directions.items():
             if not any(stream_id in side.gone for side in self.sides):
                 assert direction.arrived == direction.written
                 assert direction.ended == direction.finished
