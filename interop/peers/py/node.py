@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import trio
 from libp2p import create_yamux_muxer_option, new_host
 from libp2p.abc import IHost
 from libp2p.crypto.ed25519 import create_new_key_pair
 from libp2p.crypto.serialization import deserialize_public_key
 from libp2p.crypto.x25519 import create_new_key_pair as create_new_x25519_key_pair
+from libp2p.host.exceptions import StreamFailure
 from libp2p.identity.identify.identify import ID as IDENTIFY
 from libp2p.identity.identify.pb.identify_pb2 import Identify
 from libp2p.network.config import ConnectionConfig
+from libp2p.network.stream.exceptions import StreamError
 from libp2p.peer.id import ID
 from libp2p.peer.peerinfo import PeerInfo, info_from_p2p_addr
 from libp2p.rcmgr import ResourceLimits, ResourceManager
@@ -24,6 +27,8 @@ from multiaddr import Multiaddr  # noqa: TID251 - the type py-libp2p speaks in
 from streams import HANDLERS
 
 MANY = 1_000_000
+_IDENTIFY_ATTEMPTS = 10
+_IDENTIFY_PAUSE_SECONDS = 0.05
 
 
 def _unlimited_resources() -> ResourceManager:
@@ -72,7 +77,20 @@ def peer_at(address: str) -> PeerInfo:
 
 
 async def identify(host: IHost, peer_id: ID) -> Identify:
-    """Ask a connected peer who it is."""
+    """Ask a connected peer who it is.
+
+    The library asks too, by itself and without telling the outcome, and a remote may refuse a second identify stream on a
+    connection as long as the first is open (js-libp2p does): so try again.
+    """
+    for _ in range(_IDENTIFY_ATTEMPTS - 1):
+        try:
+            return await _identify_once(host, peer_id)
+        except (StreamFailure, StreamError):
+            await trio.sleep(_IDENTIFY_PAUSE_SECONDS)
+    return await _identify_once(host, peer_id)
+
+
+async def _identify_once(host: IHost, peer_id: ID) -> Identify:
     stream = await host.new_stream(peer_id, [IDENTIFY])
     message = Identify()
     message.ParseFromString(await read_length_prefixed_protobuf(stream))
