@@ -312,15 +312,40 @@ class TransportConformance:
             await c.far.until(lambda r: r.ended, patience_s=self.patience_s)
             assert len(c.far.received) < 64 * (64 << 10)
 
-    async def test_writing_to_an_end_that_is_gone_loses_the_link(self) -> None:
-        """The writer is told, with an error, within bounded time."""
+    async def test_abort_cuts_a_close_short(self) -> None:
+        """A close that waits for a reader who never reads can be given up."""
         async with self.connected() as c:
-            c.far.link.abort()
-            await c.far.until(lambda r: r.lost, patience_s=self.patience_s)
-            async with asyncio.timeout(self.patience_s):
-                while not c.near.lost:
-                    c.near.link.write(b"anyone there?")
-                    await self._settle(c)
+            c.far.pause()
+            c.near.link.write(bytes(_MANY_BYTES))
+            c.near.link.write(bytes(_MANY_BYTES))
+            c.near.link.close()
+            c.near.link.abort()
+            await c.near.until(lambda r: r.lost, patience_s=self.patience_s)
+            c.far.resume()
+            await c.far.until(lambda r: r.ended, patience_s=self.patience_s)
+            assert len(c.far.received) < 2 * _MANY_BYTES
+
+    async def test_a_closed_end_receives_no_more(self) -> None:
+        """Not even while the close waits for what was written to leave."""
+        async with self.connected() as c:
+            c.near.pause()
+            c.far.link.write(bytes(_MANY_BYTES))
+            c.far.link.write(bytes(_MANY_BYTES))
+            c.far.link.close()
+            c.near.link.write(b"too late")
+            await self._settle(c)
+            assert c.far.received == b""
+
+    async def test_writing_to_an_end_that_is_gone_loses_the_link(self) -> None:
+        """The writer is told within bounded time, whether the other end closed or aborted."""
+        for verb in ("close", "abort"):
+            async with self.connected() as c:
+                getattr(c.far.link, verb)()
+                await c.far.until(lambda r: r.lost, patience_s=self.patience_s)
+                async with asyncio.timeout(self.patience_s):
+                    while not c.near.lost:
+                        c.near.link.write(b"anyone there?")
+                        await self._settle(c)
 
     async def test_calls_after_the_end_do_nothing(self) -> None:
         """Closing twice, aborting after closing, pausing and writing after the end: none raises, none calls back."""

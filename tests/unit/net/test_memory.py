@@ -282,6 +282,40 @@ async def test_a_link_that_was_closed_does_not_break_later() -> None:
 
 
 @virtual
+async def test_a_link_that_ended_leaves_no_timer() -> None:
+    nodes = pair(MemoryNetwork(link_lifetime_s=1000))
+    near, far = await nodes.link("a", "b")
+    near.link.close()
+    far.link.close()
+    await asyncio.sleep(10)
+    timers: list[asyncio.TimerHandle] = asyncio.get_running_loop()._scheduled  # type: ignore[attr-defined]
+    assert [timer for timer in timers if not timer.cancelled()] == []
+
+
+@virtual
+async def test_writing_after_write_eof_is_our_own_mistake() -> None:
+    nodes = pair(MemoryNetwork())
+    near, _ = await nodes.link("a", "b")
+    near.link.write_eof()
+    near.link.write(b"")
+    with pytest.raises(RuntimeError, match="after write_eof"):
+        near.link.write(b"x")
+
+
+@virtual
+async def test_a_dial_given_up_after_it_was_accepted_resets_the_accepted_end() -> None:
+    nodes = pair(MemoryNetwork(latency_s=(0.5, 0.5)))
+    await nodes.listen("b")
+    dial = asyncio.create_task(nodes.link("a", "b"))
+    await asyncio.sleep(0.75)
+    dial.cancel()
+    await asyncio.wait([dial])
+    assert dial.cancelled()
+    await nodes.accepted["b"][0].until(lambda r: r.lost)
+    assert not nodes.network._links
+
+
+@virtual
 async def test_a_share_of_dials_fails() -> None:
     nodes = pair(MemoryNetwork(seed=3, dial_failure=0.5))
     await nodes.listen("b")
