@@ -18,7 +18,7 @@ from peerstack_perf import Perf
 from peerstack_ping import Ping
 
 from interop.protocol import BENCH_ECHO, BENCH_RPC, INTEROP, BenchEcho, BenchRpc, Interop, exchange, rpc_request
-from peerstack import Address, Host, HostConfig, PeerId, Stream, preset
+from peerstack import Host, HostConfig, PeerId, ProtocolPlugin, Stream, preset
 from peerstack.config import LimitsConfig
 from peerstack.errors import PeerstackError
 
@@ -33,23 +33,23 @@ def say(**fields: Any) -> None:
     sys.stdout.flush()
 
 
-def configuration() -> HostConfig:
+def configuration(*, identify: bool) -> HostConfig:
     """Without the limits that a test from one address would run into, as for the other stacks."""
     limits = LimitsConfig(max_connections=4096, max_connections_per_peer=4096, max_connections_per_ip=4096, max_pending_inbound_per_ip=4096)
-    base = preset("local", limits=limits)
+    base = preset("local", limits=limits, protocol_settings={"identify": {"ask": identify}})
     return replace(base, peers=replace(base.peers, low_water=4000, high_water=4096))
 
 
 def make_host(*, listen: bool, identify: bool = True) -> Host:
     """A host with everything the tests use."""
-    protocols = [Ping(), Perf(), Interop(), BenchEcho(), BenchRpc(), *([Identify()] if identify else [])]
-    return Host(listen=["/ip4/127.0.0.1/tcp/0"] if listen else [], protocols=protocols, config=configuration())
+    protocols: list[str | ProtocolPlugin] = ["perf", Interop(), BenchEcho(), BenchRpc()]
+    return Host(listen=["/ip4/127.0.0.1/tcp/0"] if listen else [], protocols=protocols, config=configuration(identify=identify))
 
 
 async def listen(arguments: argparse.Namespace) -> None:
     """Serve until stdin ends."""
     async with make_host(listen=True, identify=not arguments.no_identify) as host:
-        say(event="ready", addr=str(host.addrs[0]), agent=host.agent)
+        say(event="ready", addr=str(host.addrs[0]), agent=str(host.config.agent))
         loop = asyncio.get_running_loop()
         ended = asyncio.Event()
         loop.add_reader(sys.stdin.fileno(), lambda: None if os.read(sys.stdin.fileno(), 4096) else ended.set())
@@ -227,21 +227,25 @@ async def bench_rpc_streams(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 async def bench_connections(arguments: argparse.Namespace) -> dict[str, Any]:
-    """``--n`` times a fresh connection: dial, secure, one request-response stream, close."""
-    address = Address.parse(arguments.address)
-    peer_id = address.peer_id
-    assert peer_id is not None
-    async with make_host(listen=False, identify=not arguments.no_identify) as host:
+    """``--n`` times a fresh connection: dial, secure, one request-response stream, close; ``--concurrency`` hosts at once."""
+    hosts = [make_host(listen=False, identify=not arguments.no_identify) for _ in range(arguments.concurrency)]
+    for host in hosts:
+        await host.start()
+    free = list(hosts)
 
-        async def one() -> None:
-            connection = await host.dial(address)
-            stream = connection.open_stream([BENCH_ECHO], optimistic=True)
-            await stream.write(bytes(64), eof=True)
-            await stream.readexactly(64)
-            connection.close()
+    async def one() -> None:
+        host = free.pop()
+        connection = await host.connect(arguments.address)
+        await echo_once(host, connection.peer_id, confirm=False)
+        await host.disconnect(connection.peer_id)
+        free.append(host)
 
-        await together(min(20, arguments.n), arguments.concurrency, one)
+    try:
+        await together(2 * arguments.concurrency, arguments.concurrency, one)
         return await timed(together(arguments.n, arguments.concurrency, one)) | {"n": arguments.n}
+    finally:
+        for host in hosts:
+            await host.close()
 
 
 async def bench_idle(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -249,14 +253,14 @@ async def bench_idle(arguments: argparse.Namespace) -> dict[str, Any]:
     hosts = [make_host(listen=False) for _ in range(arguments.n)]
     try:
         for host in hosts:
-            await host.__aenter__()
+            await host.start()
             await host.connect(arguments.address)
         say(event="holding", n=arguments.n)
         await asyncio.sleep(arguments.hold)
         alive = sum(bool(host.connections()) for host in hosts)
     finally:
         for host in hosts:
-            await host.__aexit__(None, None, None)
+            await host.close()
     return {"n": arguments.n, "connected_at_end": alive}
 
 

@@ -30,8 +30,10 @@ class Identify(ProtocolPlugin):
 
     @dataclass(frozen=True, kw_only=True, slots=True)
     class Config:
-        """How long to wait, and how to remember."""
+        """Whom to ask, how long to wait, and how to remember."""
 
+        ask: bool = True
+        """Whether each new peer is asked; without, only `Identify.identify` asks."""
         timeout_s: float = 10.0
         """For one exchange."""
         address_ttl_s: float = 3600.0
@@ -72,7 +74,8 @@ class Identify(ProtocolPlugin):
         if context is None:
             return
         if isinstance(event, PeerConnected):
-            context.spawn(self._ask(context, event.peer_id), name=f"identify {event.peer_id}")
+            if self._config.ask:
+                context.spawn(self._ask(context, event.peer_id), name=f"identify {event.peer_id}")
         elif isinstance(event, LocalChanged) and not self._push_pending:
             self._push_pending = True
             context.call_later(self._config.push_delay_s, self._push_to_all)
