@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Final, cast
 
 from peerstack.addresses import Address
+from peerstack.config import HostConfig
 from peerstack.errors import DialError, InvalidAddress, ListenError
 from peerstack.net.transport import Accept, LinkReceiver
 
@@ -41,6 +42,12 @@ class TcpTransport:
         self._config = config or TcpConfig()
         self._receive_buffer = memoryview(bytearray(_RECEIVE_BUFFER_BYTES))
         self._listeners: list[_TcpListener] = []
+
+    @classmethod
+    def from_config(cls, config: HostConfig) -> TcpTransport:
+        """Make the transport of a host."""
+        from_port = config.dial.from_listen_port
+        return cls(TcpConfig(reuse_port=from_port, dial_from_listen_port=from_port))
 
     def supports(self, address: Address) -> bool:
         """Whether `address` is numeric TCP."""
