@@ -78,6 +78,8 @@ async def listening(program: Program, *options: str) -> AsyncIterator[Listening]
     )
     try:
         ready = await _next_line(process, log, program, _READY_TIMEOUT_S)
+        if ready.get("event") != "ready":
+            raise PeerFailed(f"{program.name} does not listen: {json.dumps(ready)}\n{log.tail()}")
         yield Listening(program, ready["addr"], ready.get("agent", ""), process.pid, log)
     finally:
         await _stop(process)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import logging
 import os
 import sys
 import time
@@ -296,6 +297,7 @@ async def run(arguments: argparse.Namespace) -> int:
 def main() -> int:
     """Run on the loop asked for."""
     arguments = parse()
+    logging.basicConfig(level=logging.INFO if arguments.command == "dial" else logging.WARNING)
     if arguments.loop == "uvloop":
         import uvloop
 

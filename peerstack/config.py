@@ -109,6 +109,8 @@ class DialConfig:
     """Addresses tried per peer."""
     private_addresses: bool = True
     """Whether private and loopback addresses learned from peers are dialled (not in the `wan` preset)."""
+    from_listen_port: bool = False
+    """Whether TCP listeners share their port and dials leave from it (SO_REUSEPORT)."""
 
     def __post_init__(self) -> None:
         _positive(self, "timeout_s", "address_timeout_s", "max_addresses", "backoff_s", "max_backoff_s")
