@@ -119,7 +119,7 @@ class FrameReader:
             self._receive_go_away(length)
         else:
             core.violation(f"frame type {kind} is unknown")
-        return len(data) if core.closed else at
+        return at
 
     def _receive_stream_frame(self, kind: int, flags: int, stream_id: int, length: int, data: bytes, at: int, now: float) -> int:
         if flags & SYN and not self._receive_syn(stream_id, now):

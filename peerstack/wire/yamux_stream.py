@@ -149,7 +149,6 @@ class YamuxStream:
         """Forget what was to be sent."""
         self.queue.clear()
         self.queued = 0
-        self.flags = 0
 
 
 _REMOTE_OPEN: Final = (StreamState.OPEN, StreamState.LOCAL_CLOSED)

@@ -103,6 +103,15 @@ def test_after_the_remote_fin_we_can_still_send() -> None:
     assert remote.session.stream_count == 0
 
 
+def test_a_reset_behind_the_last_fin_in_the_same_frame_changes_nothing() -> None:
+    remote = Remote()
+    remote.opens(1)
+    remote.session.finish(1, 0.0)
+    remote.take()
+    assert remote.says(update(1, flags=FIN | RST)) == [StreamFinished(1)]
+    assert not remote.session.closed
+
+
 @each_way
 def test_data_for_unknown_streams_is_read_and_discarded(cut: Cutter) -> None:
     remote = Remote()
@@ -237,7 +246,8 @@ def test_a_violation_ends_the_session_with_a_go_away(frames: bytes) -> None:
 
 def test_the_dialer_takes_even_streams_only() -> None:
     assert Remote(initiator=True).says(update(2, flags=SYN)) == [StreamOpened(2)]
-    assert isinstance(Remote(initiator=True).error(update(1, flags=SYN)), ProtocolViolation)
+    for wrong in (0, 1, 3):
+        assert isinstance(Remote(initiator=True).error(update(wrong, flags=SYN)), ProtocolViolation)
 
 
 def test_frames_on_a_stream_of_ours_that_was_not_announced_are_a_violation() -> None:

@@ -232,3 +232,11 @@ def test_output_that_only_ended_streams_had_is_nothing() -> None:
     remote.says(update(1, flags=RST))
     assert remote.session.take_output(100) == []
     assert not remote.session.has_output()
+
+
+def test_a_stream_that_was_reset_says_no_fin() -> None:
+    remote = Remote()
+    remote.opens(1)
+    remote.session.finish(1, 0.0)
+    remote.says(update(1, flags=RST))
+    assert remote.take() == []
