@@ -88,6 +88,8 @@ class Endpoint:
             raise DeadlineExceeded(f"no connection to {address} within {timeout} seconds") from error
         finally:
             if connection is None:  # also where we are cancelled in the very turn in which it came up
+                if not opened.cancel() and not opened.cancelled():
+                    opened.exception()  # seen: what the caller gets says more
                 pump.abort()
         return connection
 
