@@ -6,6 +6,7 @@ An async test runs on the ordinary loop; ``@pytest.mark.asyncio(loop_factories=[
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator, Callable, Mapping
 
 import pytest
@@ -25,15 +26,19 @@ def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> M
 
 
 @pytest_asyncio.fixture
-async def _tasks_watched() -> AsyncIterator[None]:
+async def _loop_watched() -> AsyncIterator[None]:
+    errors: list[str] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _loop, context: errors.append(f"{context['message']}: {context.get('exception')!r}"))
     yield
-    leaked = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
-    if leaked:
-        pytest.fail(f"the test leaked {len(leaked)} task(s): " + "; ".join(sorted(map(repr, leaked))))
+    leaked = sorted(repr(task) for task in asyncio.all_tasks() if task is not asyncio.current_task())
+    gc.collect(1)  # futures with errors that nobody looked at tell so when they go
+    if leaked or errors:
+        pytest.fail("; ".join([*(f"leaked {task}" for task in leaked), *errors]))
 
 
 @pytest.fixture(autouse=True)
-def _no_leaked_tasks(request: pytest.FixtureRequest) -> None:
-    """Fail an async test after which tasks still run; first in, so it looks when every other fixture has been torn down."""
+def _clean_loop(request: pytest.FixtureRequest) -> None:
+    """Fail an async test that leaves tasks behind, or errors only the loop has seen; looks after every other fixture was torn down."""
     if request.node.get_closest_marker("asyncio") is not None:
-        request.getfixturevalue("_tasks_watched")
+        request.getfixturevalue("_loop_watched")

@@ -363,6 +363,9 @@ class Pump:
         session, writer = self._session, self._writer
         if session is None or writer is None:
             return
+        if self._phase is _Phase.LINGERING:  # our direction is closed: answers to what still comes have no way out
+            while session.has_output() and session.take_output(_BATCH_BYTES):
+                pass
         while session.has_output() and self._writable:
             sealed = writer.seal(session.take_output(_BATCH_BYTES))
             if early:  # our last handshake message and the first record share a write
