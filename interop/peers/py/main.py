@@ -83,8 +83,11 @@ async def dial(address: str) -> dict[str, Any]:
 
 async def within(seconds: float, work: Awaitable[dict[str, Any]]) -> None:
     """Print what ``work`` returns, unless it takes too long."""
-    with trio.fail_after(seconds):
-        result = await work
+    try:
+        with trio.fail_after(seconds):
+            result = await work
+    except trio.TooSlowError as error:
+        raise TimeoutError(f"not done after {seconds} s") from error
     emit({"event": "done", **result})
 
 
