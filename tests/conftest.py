@@ -11,8 +11,12 @@ from collections.abc import AsyncIterator, Callable, Mapping
 
 import pytest
 import pytest_asyncio
+from hypothesis import settings
 
 from peerstack.testing.virtual_time import VirtualTimeLoop
+
+settings.register_profile("no deadline", deadline=None)  # no test asserts a time, and a busy machine is slow
+settings.load_profile("no deadline")
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -1,7 +1,7 @@
 """What a yamux session has to send, cut into frames when it is taken.
 
-Cutting late is what gives fairness between streams, pongs ahead of data, FIN on the last data frame, credit that is still growing when it
-leaves, and backpressure while the transport is paused.
+Cutting late is what gives fairness between streams, pongs ahead of data, FIN right behind the last data frame, credit that is still growing
+when it leaves, and backpressure while the transport is paused.
 """
 
 from __future__ import annotations
@@ -103,24 +103,27 @@ class FrameWriter:
         return (len(out) - before) * HEADER_BYTES
 
     def _cut(self, stream: YamuxStream, out: list[Buffer], room: int) -> int:
-        """Cut one frame of a stream; return its bytes, 0 if the stream has nothing to send after all."""
+        """Cut one data frame of a stream and, behind the last one, its FIN; return their bytes, 0 if there was nothing to send."""
         queued = stream.queued
         n = min(queued, stream.send_window, self._max_frame, max(room - HEADER_BYTES, 1))
         flags = stream.flags
-        if stream.finishing and n == queued:
-            flags |= FIN
+        size = 0
         if n:
             out.append(_pack(VERSION, DATA, flags, stream.stream_id, n))
             stream.send_window -= n
             self._move_payload(stream, out, n)
-        elif flags:
+            if flags:
+                self._sent_flags(stream, flags)
+                flags = 0
+            size = HEADER_BYTES + n
+        if stream.finishing and n == queued:
+            flags |= FIN  # in a frame of its own: js acts on the flag before the payload, and drops that
+        if flags:
             credit = stream.window.grant() if stream.remote_open else 0
             out.append(_pack(VERSION, WINDOW_UPDATE, flags, stream.stream_id, credit))
-        else:
-            return 0
-        if flags:
             self._sent_flags(stream, flags)
-        return HEADER_BYTES + n
+            size += HEADER_BYTES
+        return size
 
     def _move_payload(self, stream: YamuxStream, out: list[Buffer], n: int) -> None:
         """Move `n` queued bytes into the output, without copying them."""

@@ -99,7 +99,7 @@ def test_after_the_remote_fin_we_can_still_send() -> None:
     remote.says(update(1, flags=FIN))
     remote.session.send(1, b"still here")
     remote.session.finish(1, 0.0)
-    assert remote.take() == [Frame(wire.DATA, FIN, 1, 10, b"still here")]
+    assert remote.take() == [Frame(wire.DATA, 0, 1, 10, b"still here"), Frame(wire.WINDOW_UPDATE, FIN, 1, 0)]
     assert remote.session.stream_count == 0
 
 
