@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from peerstack import PeerId, ProtocolLimits, ProtocolPlugin, Stream
-from peerstack.errors import PeerstackError, ProtocolNotSupported
+from peerstack.errors import Closed, PeerstackError, ProtocolNotSupported
 from peerstack.plugin import LocalChanged, PeerConnected, PeerEvent, PeerIdentified, PluginContext
 from peerstack_identify import messages
 from peerstack_identify.messages import Identity
@@ -47,6 +47,7 @@ class Identify(ProtocolPlugin):
     def __init__(self, config: Config | None = None) -> None:
         self._config = config or self.Config()
         self._context: PluginContext | None = None
+        self._asking: dict[PeerId, asyncio.Future[Identity]] = {}
         self._push_pending = False
 
     async def start(self, context: PluginContext) -> None:
@@ -75,7 +76,7 @@ class Identify(ProtocolPlugin):
             return
         if isinstance(event, PeerConnected):
             if self._config.ask:
-                context.spawn(self._ask(context, event.peer_id), name=f"identify {event.peer_id}")
+                context.spawn(self._ask(context, event.peer_id), name=f"ask {event.peer_id}")
         elif isinstance(event, LocalChanged) and not self._push_pending:
             self._push_pending = True
             context.call_later(self._config.push_delay_s, self._push_to_all)
@@ -91,9 +92,25 @@ class Identify(ProtocolPlugin):
         """
         context = self._context
         if context is None:
-            raise RuntimeError("identify is not running")
-        async with context.open(peer_id, IDENTIFY, timeout=self._config.timeout_s) as stream:
-            return await self._learn(context, stream)
+            raise Closed("identify is not running: the host is not open")
+        answer = self._asking.get(peer_id)
+        if answer is None:  # js resets a second stream while the first one is open, so whoever asks meanwhile shares the answer
+            answer = self._asking[peer_id] = asyncio.get_running_loop().create_future()
+            context.spawn(self._fetch(context, peer_id, answer), name=f"identify {peer_id}")
+        return await asyncio.shield(answer)
+
+    async def _fetch(self, context: PluginContext, peer_id: PeerId, answer: asyncio.Future[Identity]) -> None:
+        try:
+            async with context.open(peer_id, IDENTIFY, timeout=self._config.timeout_s) as stream:
+                identity = await self._learn(context, stream)
+        except (PeerstackError, TimeoutError, EOFError) as error:
+            answer.set_exception(error)
+            answer.exception()  # whoever asked may have gone
+        else:
+            answer.set_result(identity)
+        finally:
+            del self._asking[peer_id]
+            answer.cancel()  # without effect on an answer that is there
 
     def _about_us(self, context: PluginContext, stream: Stream | None) -> IdentifyMessage:
         return messages.encode(
