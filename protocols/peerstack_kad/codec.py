@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from peerstack.dht.contract import Refusal, RefusalReason
 from peerstack.dht.records import Record, Verifier, verify_signature
-from peerstack.dht.store.contract import Outcome, Status
+from peerstack.dht.store.contract import Cursor, Outcome, Status
 from peerstack.errors import InvalidMessage, InvalidRecord
 from peerstack_kad.codec_parts import (
     CLOSER,
@@ -66,6 +66,7 @@ MAX_NAMED: Final = 512
 """Peers read from ``responsible``: of a whole neighbourhood in the answer to `Pull`."""
 
 _MAX_WIRE_KEY: Final = 256
+_NO_CURSOR: Final[tuple[bytes, bytes | None]] = (b"", None)
 
 
 @dataclass(slots=True)
@@ -116,12 +117,12 @@ class Codec:
             case Ping():
                 message = Message(type=Message.PING)
             case Pull():
-                position, subkey = request.after or (b"", None)
+                position, subkey = request.after or _NO_CURSOR
                 message = Message(type=Message.PULL, prefix=request.prefix, settled=request.settled, position=position, subkey=subkey)
             case Push():
                 message = Message(type=Message.PUSH, records=[record.encode() for record in request.records])
             case Leave():
-                message = Message(type=Message.LEAVE)
+                message = Message(type=Message.LEAVE, settled=request.handed)
             case Malformed():
                 raise ValueError("a malformed request is only ever received")
         if frame.request_id is not None:
@@ -134,7 +135,10 @@ class Codec:
         Raises:
             InvalidMessage: It is none, or of a type that is not served.
         """
-        message = self.parse(data)
+        return self.read_request(self.parse(data))
+
+    def read_request(self, message: Message) -> RequestFrame:
+        """As `decode_request`, for a message parsed already."""
         request_id = message.requestId if message.HasField("requestId") else None
         try:
             return RequestFrame(self._read_request(message), request_id)
@@ -161,7 +165,9 @@ class Codec:
                 write_refusal(message, reply.refusal)
                 peers = self._write_standing(message, reply.standing)
             case PullReply():
-                message = Message(type=Message.PULL, known=reply.known, more=reply.more, records=[r.encode() for r in reply.records])
+                position, subkey = reply.next or _NO_CURSOR
+                message = Message(type=Message.PULL, known=reply.known, position=position, subkey=subkey)
+                message.records.extend(record.encode() for record in reply.records)
                 peers = self._write_standing(message, reply.standing)
             case PushReply():
                 greater = [o.record.encode() for o in reply.outcomes if o.status is Status.SUPERSEDED and o.record is not None]
@@ -224,12 +230,11 @@ class Codec:
         if kind == Types.PING:
             return Ping()
         if self.own_fields and kind == Types.PULL and message.prefix <= KEY_BITS:
-            after = (key_bytes(read_position(message.position)), message.subkey) if message.HasField("subkey") else None
-            return Pull(message.prefix, message.settled, after)
+            return Pull(message.prefix, message.settled, _read_cursor(message))
         if self.own_fields and kind == Types.PUSH:
             return Push(self._decode_records(message.records))
         if self.own_fields and kind == Types.LEAVE:
-            return Leave()
+            return Leave(message.settled)
         raise InvalidMessage(f"a request of type {kind} is not served")
 
     def _read_reply(self, message: Message, request: Request) -> Reply:
@@ -280,11 +285,10 @@ class Codec:
         return tuple(Record.decode(data, self._verifier) for data in encoded)
 
     def _read_page(self, message: Message, request: Pull) -> PullReply:
-        records = self._decode_records(message.records)
-        cursors = [(record.position, record.subkey) for record in records]
-        if cursors != sorted(cursors) or (request.after is not None and cursors[:1] <= [request.after] and cursors):
+        following = _read_cursor(message)
+        if following is not None and request.after is not None and following <= request.after:
             raise InvalidMessage("a page that does not lead on")
-        return PullReply(records, self._read_standing(message), message.known, more=message.more and bool(records))
+        return PullReply(self._decode_records(message.records), self._read_standing(message), message.known, following)
 
     def _read_outcomes(self, message: Message, sent: Sequence[Record]) -> tuple[Outcome, ...]:
         if len(message.outcomes) != len(sent):
@@ -300,3 +304,7 @@ class Codec:
 
     def _read_standing(self, message: Message) -> Standing:
         return Standing(message.authoritative, self._contacts.read_all(message.responsible, MAX_NAMED))
+
+
+def _read_cursor(message: Message) -> Cursor | None:
+    return (key_bytes(read_position(message.position)), message.subkey) if message.HasField("subkey") else None

@@ -21,8 +21,8 @@ from peerstack_kad.keys import Contact
 
 __all__ = ["MAX_CLOSER", "Ask", "Candidate", "LookupProgress", "LookupRules"]
 
-MAX_CLOSER: Final = 20
-"""Peers accepted from one answer (the protocol's k; nobody has reason to send more)."""
+MAX_CLOSER: Final = 40
+"""Peers accepted from one answer: the closest that it knows, and those it counts as responsible."""
 
 _MAX_CANDIDATES: Final = 1000  # a lookup in 10^7 nodes meets a few hundred
 
@@ -97,6 +97,7 @@ class LookupProgress:
         self.requests = 0
         self.hops: list[Hop] = []
         self._rules = rules
+        self._count = rules.count
         self._own = own
         self._trace = trace
         self._began = now
@@ -146,6 +147,10 @@ class LookupProgress:
         """When `next` wants to be called although nothing was reported: a request becomes overdue."""
         return min((c.sent_at + c.patience for c in self._under_way.values()), default=None)
 
+    def extend(self, count: int) -> None:
+        """Look for more of the closest than the rules said."""
+        self._count = max(self._count, count)
+
     @property
     def done(self) -> bool:
         """Whether it is over: complete, or nobody is left to ask or to wait for."""
@@ -157,13 +162,13 @@ class LookupProgress:
     def complete(self) -> bool:
         """Whether the closest `count` candidates that are not dead have all answered (there may be fewer in all)."""
         answered, ended = self._answered_without_gap()
-        return answered >= self._rules.count or (ended and answered > 0 and not self._overdue)
+        return answered >= self._count or (ended and answered > 0 and not self._overdue)
 
     @property
     def converged(self) -> bool:
         """As `complete`, but without waiting for those who are overdue: they may still be alive, and are not worth the caller's time."""
         answered, ended = self._answered_without_gap()
-        return answered >= self._rules.count or (ended and answered > 0)
+        return answered >= self._count or (ended and answered > 0)
 
     def result(self) -> list[Contact]:
         """The closest `count` peers that answered, closest first."""
@@ -172,7 +177,7 @@ class LookupProgress:
             candidate = self._known[distance]
             if candidate.state is _State.ANSWERED:
                 found.append(candidate.contact)
-                if len(found) == self._rules.count:
+                if len(found) == self._count:
                     break
         return found
 
@@ -188,7 +193,7 @@ class LookupProgress:
             state = self._known[distance].state
             if state is _State.ANSWERED:
                 answered += 1
-                if answered == self._rules.count:
+                if answered == self._count:
                     return answered, False
             elif state is _State.UNASKED or state is _State.ASKED:
                 return answered, False
@@ -204,7 +209,7 @@ class LookupProgress:
                 unasked.append(candidate)
             if state is not _State.FAILED and state is not _State.OVERDUE:
                 useful += 1
-                if useful == self._rules.count:
+                if useful == self._count:
                     break
         if len(unasked) <= free:
             return unasked

@@ -93,7 +93,7 @@ class Pull:
     settled: bool
     """Whether the sender counts itself as authoritative already."""
     after: Cursor | None = None
-    """The last record of the page before."""
+    """Where the page before ended."""
 
 
 @dataclass(slots=True)
@@ -106,6 +106,9 @@ class Push:
 @dataclass(slots=True)
 class Leave:
     """The sender leaves for good."""
+
+    handed: bool
+    """Whether the receiver was given everything it becomes responsible for."""
 
 
 @dataclass(slots=True)
@@ -154,8 +157,8 @@ class PullReply:
     """`authoritative`: whether the source is up to date in its whole neighbourhood; `responsible`: all servers it counts there."""
     known: bool
     """Whether the source counted the sender as a server before this request."""
-    more: bool = False
-    """Whether another page follows."""
+    next: Cursor | None = None
+    """Where this page ended; None on the last one."""
 
 
 @dataclass(slots=True)

@@ -1,0 +1,138 @@
+"""What all operations of one node share: its table, its neighbourhood, its clocks, and one way to ask anybody, itself included."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from peerstack.dht.clock import HybridClock
+from peerstack.dht.contract import HopOutcome, RefusalReason
+from peerstack.dht.namespaces import Namespaces
+from peerstack.dht.parameters import NetworkParameters
+from peerstack.dht.quorum import Placement
+from peerstack.dht.records import Signer
+from peerstack.dht.store.contract import RecordStore
+from peerstack.errors import DeadlineExceeded, DialError, PeerstackError
+from peerstack.identity import PeerId
+from peerstack_kad.buckets import Admission, RoutingTable
+from peerstack_kad.holder import Holder, HolderEvents
+from peerstack_kad.keys import Contact, key_of
+from peerstack_kad.lookup import LookupProgress, LookupRules
+from peerstack_kad.messages import Reply, Request
+from peerstack_kad.neighbourhood import Neighbourhood
+from peerstack_kad.rtt import RoundTrips
+from peerstack_kad.seam import Outside, Rpc, RpcDone
+
+__all__ = ["Engine", "failure_reason", "hop_outcome"]
+
+_NEIGHBOURHOOD: Final = 5  # times the replicas: S/Kademlia's sibling list
+
+
+def hop_outcome(error: PeerstackError) -> HopOutcome:
+    """How a failed request stands in a trace."""
+    if isinstance(error, DeadlineExceeded):
+        return HopOutcome.TIMEOUT
+    return HopOutcome.UNREACHABLE if isinstance(error, DialError) else HopOutcome.FAILED
+
+
+def failure_reason(error: PeerstackError) -> RefusalReason:
+    """How a failed request counts in a put."""
+    if isinstance(error, DeadlineExceeded):
+        return RefusalReason.TIMEOUT
+    return RefusalReason.UNREACHABLE if isinstance(error, ConnectionError) else RefusalReason.FAILED
+
+
+class Engine:
+    """One node without its timers.
+
+    Attributes:
+        own: This node.
+        serving: Whether it is a server: in the sets, and answering.
+        parameters: The network's.
+    """
+
+    def __init__(
+        self,
+        own: Contact,
+        *,
+        signer: Signer,
+        store: RecordStore,
+        namespaces: Namespaces,
+        parameters: NetworkParameters,
+        rpc: Rpc,
+        outside: Outside,
+        events: HolderEvents,
+        serving: bool,
+        parallelism: int = 10,
+        admission: Admission | None = None,
+    ) -> None:
+        self.own = own
+        self.signer = signer
+        self.store = store
+        self.namespaces = namespaces
+        self.parameters = parameters
+        self.outside = outside
+        self.serving = serving
+        self.clock = HybridClock()
+        self.trips = RoundTrips(parameters.rpc_timeout_s)
+        size = max(_NEIGHBOURHOOD * parameters.replicas, parameters.k)
+        self.table = RoutingTable(own.key, k=parameters.k, neighbourhood=size, admission=admission)
+        self.hood = Neighbourhood(own, replicas=parameters.replicas, size=size)
+        self.holder = Holder(self.hood, self.table, store, namespaces=namespaces, parameters=parameters, events=events)
+        self.placement = Placement(parameters.replicas, self.rank_peers)
+        self._rpc = rpc
+        self._parallelism = parallelism
+
+    def rank_peers(self, position: bytes, peers: Iterable[PeerId]) -> Sequence[PeerId]:
+        """Peers by their distance to a position."""
+        target = int.from_bytes(position, "big")
+        return sorted(peers, key=lambda peer: key_of(peer) ^ target)
+
+    def ask(self, peer: Contact, request: Request, done: RpcDone, *, timeout: float | None = None) -> None:
+        """Ask a node, or this one itself; the table, the neighbourhood and the round-trip times learn from how it goes."""
+        if peer.key == self.own.key:
+            self.outside.call_later(0, lambda: self._ask_myself(request, done))
+            return
+        began = self.outside.time()
+
+        def answered(reply: Reply | PeerstackError, now: float) -> None:
+            if isinstance(reply, PeerstackError):
+                self.table.failed(peer.key)
+            else:
+                self.trips.measured(peer.key, now - began)
+                self.heard(peer, now)
+            done(reply, now)
+
+        self._rpc.request(peer, request, self.trips.timeout(peer.key) if timeout is None else timeout, answered)
+
+    def heard(self, server: Contact, now: float) -> None:
+        """Note a sign of life of a server."""
+        self.table.heard(server, now)
+        self.hood.heard(server.key, now)
+
+    def request(self, peer: Contact, message: Request, timeout: float, done: RpcDone) -> None:
+        """Be the `peerstack_kad.seam.Rpc` of those who need no more than that."""
+        self.ask(peer, message, done, timeout=timeout)
+
+    def known_servers(self, position: int, count: int) -> list[Contact]:
+        """The closest servers known without asking anybody, the counted silent ones and this node included, closest first."""
+        known = {contact.key: contact for contact in self.table.closest(position, count)}
+        if self.serving:
+            known.update((contact.key, contact) for contact in self.hood.responsible(position))
+        return [known[key] for key in sorted(known, key=position.__xor__)[:count]]
+
+    def begin_lookup(self, position: int, *, count: int, trace: bool = False) -> LookupProgress:
+        """Begin a lookup from what is known."""
+        rules = LookupRules(
+            count=count,
+            parallelism=self._parallelism,
+            timeout=lambda contact: self.trips.timeout(contact.key),
+            patience=lambda contact: self.trips.patience(contact.key),
+            rtt=lambda contact: self.trips.rtt(contact.key),
+        )
+        seeds = self.known_servers(position, max(count, self.parameters.k))
+        return LookupProgress(position, seeds, rules, own=self.own.key, trace=trace, now=self.outside.time())
+
+    def _ask_myself(self, request: Request, done: RpcDone) -> None:
+        now = self.outside.time()
+        self.holder.serve(self.own, request, lambda reply: done(reply, self.outside.time()), now=now, wall_us=self.outside.wall_us())

@@ -1,0 +1,207 @@
+"""The serving side: what one node answers to each request. Pure; storing answers by callback, once committed.
+
+An answer about a key says whom this node counts as responsible and whether its own word counts (`Standing`), computed in the same step as
+the answer itself: a write that is merged after a newcomer was handed to names that newcomer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from peerstack.dht.contract import Refusal, RefusalReason
+from peerstack.dht.namespaces import Namespaces
+from peerstack.dht.parameters import NetworkParameters
+from peerstack.dht.records import Record
+from peerstack.dht.store.contract import Outcome, RecordStore, Source, SourceKind, Status
+from peerstack.errors import DhtError, InvalidRecord, PeerstackError
+from peerstack_kad.buckets import RoutingTable
+from peerstack_kad.codec import MAX_CLOSER, MAX_PAGE_BYTES, MAX_PAGE_RECORDS
+from peerstack_kad.keys import KEY_BITS, Contact, key_bytes
+from peerstack_kad.messages import (
+    Done,
+    FindNode,
+    GetReply,
+    GetValue,
+    Leave,
+    Malformed,
+    NodesReply,
+    Ping,
+    Pull,
+    PullReply,
+    Push,
+    PushReply,
+    PutReply,
+    PutValue,
+    Request,
+    Standing,
+)
+from peerstack_kad.neighbourhood import Neighbourhood
+from peerstack_kad.seam import Respond
+
+__all__ = ["Holder", "HolderEvents", "prefix_range", "split_wire_key"]
+
+_NOTHING: Final = Standing(authoritative=False)
+
+
+@dataclass(frozen=True, slots=True)
+class HolderEvents:
+    """What the holder tells its node."""
+
+    pulled: Callable[[Contact, bool], None]
+    """``(who, whether it counted itself as settled)``: somebody began to pull from us."""
+    left: Callable[[Contact, bool], None]
+    """``(who, whether we were handed everything)``: somebody left for good."""
+
+
+def split_wire_key(key: bytes) -> tuple[str, bytes]:
+    """Namespace and raw key of ``/<namespace>/<raw key>``; namespaces contain no slash, so this is never ambiguous.
+
+    Raises:
+        InvalidRecord: It is no such key.
+    """
+    parts = key.split(b"/", 2)
+    if len(parts) != 3 or parts[0] or not parts[1].isascii():
+        raise InvalidRecord("a wire key is /<namespace>/ and the raw key")
+    return parts[1].decode("ascii"), parts[2]
+
+
+def prefix_range(position: int, prefix: int) -> tuple[bytes, bytes | None]:
+    """The range of positions that share `prefix` leading bits with one: the first, and the first beyond (None: the end of the space)."""
+    free = KEY_BITS - prefix
+    low = position >> free << free
+    high = low + (1 << free)
+    return key_bytes(low), None if high >> KEY_BITS else key_bytes(high)
+
+
+class Holder:
+    """Answers requests.
+
+    Attributes:
+        leaving: Set by a graceful leave: writes are refused from then on.
+    """
+
+    def __init__(
+        self,
+        hood: Neighbourhood,
+        table: RoutingTable,
+        store: RecordStore,
+        *,
+        namespaces: Namespaces,
+        parameters: NetworkParameters,
+        events: HolderEvents,
+    ) -> None:
+        """Serve what `store` holds, in the name of ``hood.own``."""
+        self.leaving = False
+        self._hood = hood
+        self._table = table
+        self._store = store
+        self._namespaces = namespaces
+        self._parameters = parameters
+        self._events = events
+
+    def serve(self, sender: Contact, request: Request, respond: Respond, *, now: float, wall_us: int) -> None:
+        """Answer one request; `respond` is called exactly once, perhaps later."""
+        match request:
+            case FindNode():
+                respond(NodesReply(self._closer(sender, request.position)))
+            case GetValue():
+                respond(self._get(sender, request, wall_us))
+            case PutValue():
+                self._put(sender, request.record, respond, wall_us)
+            case Ping():
+                respond(Done())
+            case Pull():
+                respond(self._hand_over(sender, request, now, wall_us))
+            case Push():
+                self._take(sender, request, respond, wall_us)
+            case Leave():
+                self._events.left(sender, request.handed)
+                respond(Done())
+            case Malformed():
+                respond(PutReply(request.refusal, _NOTHING))
+
+    def standing(self, position: int) -> Standing:
+        """What this node's word on a key is worth now."""
+        return Standing(self._hood.is_authoritative(position), tuple(self._hood.responsible(position)))
+
+    def _closer(self, sender: Contact, position: int) -> tuple[Contact, ...]:
+        return tuple(self._table.closest(position, min(self._parameters.k, MAX_CLOSER), exclude=sender.key))
+
+    def _get(self, sender: Contact, request: GetValue, wall_us: int) -> GetReply:
+        closer = self._closer(sender, request.position)
+        try:
+            namespace, key = split_wire_key(request.key)
+            self._namespaces[namespace]
+            records = self._store.get_all(namespace, key, now=wall_us)
+        except DhtError as error:
+            return GetReply((), closer, _NOTHING, Refusal(RefusalReason.INVALID, str(error)))
+        except PeerstackError as error:
+            return GetReply((), closer, _NOTHING, Refusal(RefusalReason.FAILED, str(error)))
+        wanted = [record for record in records if request.subkey in (None, record.subkey)]
+        return GetReply(tuple(wanted), closer, self.standing(request.position))
+
+    def _put(self, sender: Contact, record: Record, respond: Respond, wall_us: int) -> None:
+        position = int.from_bytes(record.position, "big")
+        if self.leaving:
+            respond(PutReply(Refusal(RefusalReason.NOT_AUTHORITATIVE, "this node is leaving"), self._powerless(position)))
+            return
+        if self._hood.rank(position) >= 2 * self._hood.replicas:
+            respond(
+                PutReply(Refusal(RefusalReason.NOT_RESPONSIBLE, "the key is not among those this node keeps"), self._powerless(position))
+            )
+            return
+        kind = SourceKind.LOCAL if sender.key == self._hood.own.key else SourceKind.CLIENT
+
+        def committed(outcomes: list[Outcome]) -> None:
+            respond(PutReply(outcomes[0].refusal(), self.standing(position)))
+
+        self._merge((record,), Source(kind, sender.peer_id), wall_us, committed)
+
+    def _powerless(self, position: int) -> Standing:
+        return Standing(False, tuple(self._hood.responsible(position)))
+
+    def _take(self, sender: Contact, request: Push, respond: Respond, wall_us: int) -> None:
+        # Only those we count are owed to: a stranger's pushes are charged like its puts.
+        owed = sender.key in self._hood.members or sender.key == self._hood.own.key
+        kind = SourceKind.REPAIR if owed else SourceKind.CLIENT
+        mine = [record for record in request.records if self._keeps(record)]
+
+        def committed(outcomes: list[Outcome]) -> None:
+            held = iter(outcomes)
+            refused = Outcome(Status.FAILED, None, "not among what this node keeps")
+            kept = {record.digest for record in mine}
+            respond(PushReply(tuple(next(held) if record.digest in kept else refused for record in request.records)))
+
+        self._merge(tuple(mine), Source(kind, sender.peer_id), wall_us, committed)
+
+    def _keeps(self, record: Record) -> bool:
+        return not self.leaving and self._hood.rank(int.from_bytes(record.position, "big")) < 2 * self._hood.replicas
+
+    def _merge(self, records: tuple[Record, ...], source: Source, wall_us: int, committed: Callable[[list[Outcome]], None]) -> None:
+        try:
+            self._store.merge(records, source=source, now=wall_us, done=committed)
+        except PeerstackError as error:
+            committed([Outcome(Status.FAILED, None, str(error)) for _ in records])
+
+    def _hand_over(self, sender: Contact, request: Pull, now: float, wall_us: int) -> PullReply:
+        known = sender.key in self._hood.members
+        if request.after is None:
+            self._hood.count_in(sender, now)
+            self._events.pulled(sender, request.settled)
+        named = (self._hood.own, *(member.contact for member in self._hood.members.values() if member.contact.key != sender.key))
+        standing = Standing(self._hood.settled and not self.leaving, named)
+        low, high = prefix_range(sender.key, request.prefix)
+        records = self._store.scan(low, high, now=wall_us, after=request.after, limit=MAX_PAGE_RECORDS)
+        page: list[Record] = []
+        size = 0
+        for index, record in enumerate(records):
+            if size >= MAX_PAGE_BYTES:
+                last = records[index - 1]
+                return PullReply(tuple(page), standing, known, (last.position, last.subkey))
+            if self._hood.rank_of(sender.key, int.from_bytes(record.position, "big")) < 2 * self._hood.replicas:
+                page.append(record)
+                size += record.size
+        full = len(records) == MAX_PAGE_RECORDS
+        return PullReply(tuple(page), standing, known, (records[-1].position, records[-1].subkey) if full else None)

@@ -1,0 +1,157 @@
+"""Leaving: hand everything over to whoever remains responsible, wait for the acknowledgements, tell everybody, then go."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from peerstack.dht.contract import LeaveReport, Refusal, RefusalReason
+from peerstack.dht.records import Record
+from peerstack.errors import PeerstackError
+from peerstack_kad.codec import MAX_PAGE_BYTES, MAX_PAGE_RECORDS
+from peerstack_kad.engine import Engine, failure_reason
+from peerstack_kad.keys import Contact, closest, key_bytes
+from peerstack_kad.messages import Leave, Push, PushReply, Reply
+
+__all__ = ["Leaving"]
+
+_ATTEMPTS: Final = 3
+_PARALLEL: Final = 8
+_START: Final = key_bytes(0)
+
+
+class Leaving:
+    """One graceful leave. Writes are refused from its start on.
+
+    Args:
+        engine: Whose node.
+        timeout: Seconds for all of it.
+        finished: Gets the report.
+    """
+
+    def __init__(self, engine: Engine, *, timeout: float, finished: Callable[[LeaveReport], None]) -> None:
+        self._engine = engine
+        self._finished = finished
+        self._authoritative = engine.hood.settled
+        engine.holder.leaving = True
+        self._confirmations: dict[bytes, int] = {}  # by record digest: targets that are still to confirm it
+        self._batches: list[tuple[Contact, tuple[Record, ...], int]] = []
+        self._under_way = 0
+        self._failed: dict[Contact, Refusal] = {}
+        self._told: set[int] = set()
+        self._telling = False
+        self._over = False
+        self._remaining = [member.contact for member in engine.hood.members.values() if not member.gone]
+        self._cancel = engine.outside.call_later(timeout, self._end)
+
+    def start(self) -> None:
+        """Begin."""
+        self._plan()
+        self._proceed()
+
+    def _plan(self) -> None:
+        contacts = {contact.key: contact for contact in self._remaining}
+        per_target: dict[int, list[Record]] = {}
+        for record in self._records():
+            targets = closest(contacts, int.from_bytes(record.position, "big"), self._engine.parameters.replicas)
+            self._confirmations[record.digest] = len(targets)
+            for key in targets:
+                per_target.setdefault(key, []).append(record)
+        for key, records in per_target.items():
+            self._batches += [(contacts[key], batch, 1) for batch in _batches(records)]
+
+    def _records(self) -> Iterator[Record]:
+        store, wall = self._engine.store, self._engine.outside.wall_us()
+        page = store.scan(_START, None, now=wall)
+        while page:
+            yield from page
+            page = store.scan(_START, None, now=wall, after=(page[-1].position, page[-1].subkey))
+
+    def _proceed(self) -> None:
+        if self._over:
+            return
+        while self._batches and self._under_way < _PARALLEL:
+            contact, batch, attempt = self._batches.pop(0)
+            self._push(contact, batch, attempt)
+        if not self._under_way and not self._batches:
+            if self._telling:
+                self._end()
+            else:
+                self._tell()
+
+    def _push(self, contact: Contact, batch: tuple[Record, ...], attempt: int) -> None:
+        self._under_way += 1
+
+        def answered(reply: Reply | PeerstackError, _now: float) -> None:
+            self._under_way -= 1
+            if isinstance(reply, PushReply):
+                self._confirm(contact, batch, reply)
+            elif attempt < _ATTEMPTS:
+                self._batches.append((contact, batch, attempt + 1))
+            else:
+                self._fail(contact, reply)
+            self._proceed()
+
+        self._engine.ask(contact, Push(batch), answered)
+
+    def _confirm(self, contact: Contact, batch: tuple[Record, ...], reply: PushReply) -> None:
+        for record, outcome in zip(batch, reply.outcomes, strict=True):
+            if outcome.covers:
+                self._confirmations[record.digest] -= 1
+            else:
+                self._failed[contact] = outcome.refusal() or Refusal(RefusalReason.FAILED, outcome.message)
+
+    def _tell(self) -> None:
+        self._telling = True
+        for contact in self._remaining:
+            self._under_way += 1
+            handed = self._authoritative and contact not in self._failed
+
+            def answered(reply: Reply | PeerstackError, _now: float, contact: Contact = contact) -> None:
+                self._under_way -= 1
+                if isinstance(reply, PeerstackError):
+                    self._fail(contact, reply)
+                else:
+                    self._told.add(contact.key)
+                self._proceed()
+
+            self._engine.ask(contact, Leave(handed), answered)
+        if not self._remaining:
+            self._end()
+
+    def _fail(self, contact: Contact, reply: Reply | PeerstackError) -> None:
+        if isinstance(reply, PeerstackError):
+            self._failed[contact] = Refusal(failure_reason(reply), str(reply))
+        else:
+            self._failed[contact] = Refusal(RefusalReason.FAILED, "an answer of another kind")
+
+    def _end(self) -> None:
+        if self._over:
+            return
+        self._over = True
+        self._cancel()
+        handed = sum(missing == 0 for missing in self._confirmations.values()) if self._remaining else 0
+        everybody_told = all(contact.key in self._told for contact in self._remaining)
+        alone = not self._remaining and not self._confirmations
+        self._finished(
+            LeaveReport(
+                complete=alone or (bool(self._remaining) and everybody_told and handed == len(self._confirmations) and self._authoritative),
+                records=len(self._confirmations),
+                handed_over=handed,
+                peers=tuple(contact.peer_id for contact in self._remaining),
+                failed={contact.peer_id: refusal for contact, refusal in self._failed.items()},
+            )
+        )
+
+
+def _batches(records: list[Record]) -> Iterator[tuple[Record, ...]]:
+    batch: list[Record] = []
+    size = 0
+    for record in records:
+        if batch and (len(batch) == MAX_PAGE_RECORDS or size + record.size > MAX_PAGE_BYTES):
+            yield tuple(batch)
+            batch, size = [], 0
+        batch.append(record)
+        size += record.size
+    if batch:
+        yield tuple(batch)

@@ -1,0 +1,190 @@
+"""Whom this node counts as responsible for a key, and whether its own word on it counts. Pure.
+
+A key's responsible set S is its `replicas` closest servers *counted*, which is not the same as the routing table: a server is counted from
+the step in which it was handed what it has to hold (or was found in authority), and until it left in order, or until it was silent for
+`forget_s` and the rest exchanged once what they hold. So no set changes hands faster than the records do.
+
+Authority: a node that is *settled* speaks for every key it is responsible for among all it counts. One that takes over (join, restart, cut
+off for too long) speaks for a key once a majority of the key's set has handed over, with authority themselves; it is settled once everybody
+counted who is not gone has handed over, with authority or without. That last rule also ends the restart of every node at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from peerstack.dht.quorum import majority
+from peerstack_kad.keys import KEY_BITS, Contact, closest, common_prefix
+
+__all__ = ["Member", "Neighbourhood"]
+
+
+@dataclass(slots=True, eq=False)
+class Member:
+    """A server that is counted."""
+
+    contact: Contact
+    last_heard: float
+    gone: bool = False
+    """Silent for too long: no more waited for, counted until the exchange that follows is over."""
+
+
+class Neighbourhood:
+    """The servers counted around one node.
+
+    Attributes:
+        own: This node.
+        settled: Whether its word counts for all it is responsible for.
+        members: Everybody counted, itself left out, by position.
+        counted: Whether others may count this node already (it restarted): then it stands in the sets it takes over, without a vote.
+    """
+
+    def __init__(self, own: Contact, *, replicas: int, size: int) -> None:
+        """Start without anybody.
+
+        Args:
+            own: This node.
+            replicas: Servers responsible for a key.
+            size: Most members kept; the farthest is let go, who shares no key with us.
+        """
+        self.own = own
+        self.replicas = replicas
+        self.size = size
+        self.settled = False
+        self.counted = False
+        self.members: dict[int, Member] = {}
+        self._handed_over: dict[int, bool] = {}  # who handed over in the present take-over -> with authority
+        self._taking_over = False
+
+    def responsible(self, position: int) -> list[Contact]:
+        """S of a key, closest first."""
+        members = self.members
+        found = closest([*members, self.own.key], position, self.replicas)
+        return [self.own if key == self.own.key else members[key].contact for key in found]
+
+    def rank(self, position: int) -> int:
+        """How many members are closer to a position than this node."""
+        return self.rank_of(self.own.key, position)
+
+    def rank_of(self, key: int, position: int) -> int:
+        """How many of those counted are closer to a position than the server at `key`."""
+        distance = key ^ position
+        closer = [None for other in self.members if other ^ position < distance]
+        return len(closer) + (self.own.key ^ position < distance)
+
+    def is_authoritative(self, position: int) -> bool:
+        """Whether this node's word on a key counts."""
+        if self.rank(position) >= self.replicas:
+            return False
+        return self.settled or (self._taking_over and self._has_majority(position))
+
+    def is_near(self, key: int) -> bool:
+        """Whether a server at `key` would be kept as a member."""
+        if len(self.members) < self.size or key in self.members:
+            return True
+        own = self.own.key
+        return key ^ own < max(member ^ own for member in self.members)
+
+    def region(self) -> int:
+        """The prefix within which all keys lie that this node may be responsible for.
+
+        Beyond bucket c with twice `replicas` members, every key of that bucket's range has its whole set there.
+        """
+        counts = [0] * (KEY_BITS + 1)
+        for key in self.members:
+            counts[common_prefix(self.own.key, key)] += 1
+        prefix = 0
+        while prefix < KEY_BITS and counts[prefix] >= 2 * self.replicas:
+            prefix += 1
+        return prefix
+
+    def count_in(self, contact: Contact, now: float) -> bool:
+        """Count a server from now on (or note a sign of life of one that is counted); whether it is new."""
+        key = contact.key
+        member = self.members.get(key)
+        if member is not None:
+            self.heard(key, now)
+            if contact.addresses:
+                member.contact = contact
+            return False
+        if key == self.own.key or not self.is_near(key):
+            return False
+        self.members[key] = Member(contact, now)
+        if len(self.members) > self.size:
+            del self.members[max(self.members, key=self.own.key.__xor__)]
+        return key in self.members
+
+    def count_out(self, key: int) -> None:
+        """No more count a server: it left in order, after handing over."""
+        self.members.pop(key, None)
+        self._handed_over.pop(key, None)
+
+    def heard(self, key: int, now: float) -> None:
+        """Note a sign of life."""
+        member = self.members.get(key)
+        if member is not None:
+            member.last_heard = now
+            member.gone = False
+
+    def silent_since(self, before: float) -> list[Member]:
+        """Members not gone and not heard of since `before`, the longest silent first."""
+        silent = [member for member in self.members.values() if not member.gone and member.last_heard < before]
+        return sorted(silent, key=lambda member: member.last_heard)
+
+    def reaches_majority(self, since: float) -> bool:
+        """Whether more than half of the servers counted, this one included, were heard of since then."""
+        heard = sum(member.last_heard >= since for member in self.members.values())
+        return 2 * (heard + 1) > len(self.members) + 1
+
+    def begin_takeover(self, *, settled: bool) -> None:
+        """Begin to collect from everybody counted.
+
+        Args:
+            settled: Whether the word of this node keeps its weight meanwhile (members are gone, nothing else happened).
+        """
+        self.settled = settled
+        self._taking_over = True
+        self._handed_over = {}
+
+    def handed_over(self, key: int, *, authoritative: bool) -> None:
+        """Note that a member handed over all it holds for this node, and that it was merged."""
+        if self._taking_over:
+            self._handed_over[key] = authoritative
+
+    def awaited(self) -> list[Contact]:
+        """Members whose handing over is still waited for."""
+        return [m.contact for key, m in self.members.items() if not m.gone and key not in self._handed_over]
+
+    def end_takeover(self, gone: Iterable[int] = ()) -> bool:
+        """Be settled: everybody has handed over.
+
+        Args:
+            gone: Who was gone when it began, and is no more counted now.
+
+        Returns:
+            Whether majorities were certain everywhere; otherwise it was everybody left who handed over.
+        """
+        lacking = len(self.members) - sum(self._handed_over.get(key, False) for key in self.members)
+        size = min(self.replicas, len(self.members) + self.counted)
+        certain = lacking + self.counted <= size - majority(size)
+        for key in gone:
+            member = self.members.get(key)
+            if member is not None and member.gone:
+                del self.members[key]
+        self.settled = True
+        self.counted = True
+        self._taking_over = False
+        self._handed_over = {}
+        return certain
+
+    @property
+    def taking_over(self) -> bool:
+        """Whether a take-over is under way."""
+        return self._taking_over
+
+    def _has_majority(self, position: int) -> bool:
+        candidates = [*self.members, self.own.key] if self.counted else list(self.members)
+        entered = closest(candidates, position, self.replicas)
+        votes = sum(self._handed_over.get(key, False) for key in entered)
+        return bool(entered) and votes >= majority(len(entered))

@@ -1,0 +1,385 @@
+"""One Kademlia node above the `rpc` seam: operations, joining, taking over, upkeep. No loop and no I/O: simulations run this very class."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from peerstack.dht.contract import LeaveReport, Lookup, PutResult
+from peerstack.dht.namespaces import Namespaces
+from peerstack.dht.parameters import NetworkParameters
+from peerstack.dht.records import Record, Signer, Slot
+from peerstack.dht.store.contract import RecordStore
+from peerstack.errors import PeerstackError
+from peerstack_kad.buckets import Admission, ContactAdded, PingContact
+from peerstack_kad.engine import Engine
+from peerstack_kad.holder import HolderEvents
+from peerstack_kad.keys import Contact, key_bytes
+from peerstack_kad.leaving import Leaving
+from peerstack_kad.messages import FindNode, Leave, Ping, PullReply, Request
+from peerstack_kad.operations import Finished, Get, GetAll, Locate, Put, PutOrder
+from peerstack_kad.renewal import Renewals
+from peerstack_kad.seam import Outside, Respond, Rpc
+from peerstack_kad.takeover import PullFrom, TakeOver
+
+__all__ = ["KademliaNode", "NodeSettings"]
+
+_JOIN_TIMEOUT_S: Final = 60.0
+_MIN_PULL_TIMEOUT_S: Final = 5.0
+_MAX_MEETINGS: Final = 1024
+_MAX_WAIT_FOR_JOIN_S: Final = 10.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NodeSettings:
+    """What a node is, beside its surroundings."""
+
+    parameters: NetworkParameters
+    namespaces: Namespaces = field(default_factory=Namespaces)
+    serving: bool = True
+    """Whether it is a server."""
+    founder: bool = False
+    """Whether it may be a network of one: it knows of nobody, and never did."""
+    parallelism: int = 10
+    admission: Admission | None = None
+    log: Callable[[str], None] = lambda _text: None
+    """Told what an operator wants to know."""
+
+
+class KademliaNode:
+    """A server or client of one Kademlia network.
+
+    Attributes:
+        engine: Its parts.
+        renewals: Its own records.
+        expecting: Whether somebody is about to call `meet`: operations wait a moment for it.
+    """
+
+    def __init__(self, own: Contact, *, signer: Signer, store: RecordStore, rpc: Rpc, outside: Outside, settings: NodeSettings) -> None:
+        """Make a node; it does nothing before `start`."""
+        self.engine = Engine(
+            own,
+            signer=signer,
+            store=store,
+            namespaces=settings.namespaces,
+            parameters=settings.parameters,
+            rpc=rpc,
+            outside=outside,
+            events=HolderEvents(self._pulled_from, self._left),
+            serving=settings.serving,
+            parallelism=settings.parallelism,
+            admission=settings.admission,
+        )
+        self.renewals = Renewals(self.engine)
+        self._settings = settings
+        self._outside = outside
+        self._takeover: TakeOver | None = None
+        self._joining = False
+        self._joined = False
+        self.expecting = False
+        self._met: dict[int, float] = {}  # when we last pulled from a server that was not counted, by position
+        self._stopped = False
+        self._left_network = False
+        self._cancels: dict[str, Callable[[], None]] = {}
+        self._waiting: list[Callable[[], None]] = []
+
+    @property
+    def ready(self) -> bool:
+        """Whether it has joined, and, as a server, its word counts."""
+        return self.engine.hood.settled if self._settings.serving else self._joined
+
+    def start(self, contacts: Iterable[Contact] = ()) -> None:
+        """Begin: found a network or join one.
+
+        Args:
+            contacts: Servers known from before.
+        """
+        hood, parameters = self.engine.hood, self.engine.parameters
+        known = list(contacts)
+        if self._settings.serving and self._settings.founder and not known:
+            hood.begin_takeover(settled=True)
+            hood.end_takeover()
+            self._joined = True
+        self._every("upkeep", parameters.stabilise_s, self._upkeep)
+        self._every("meet", parameters.repair_s, self._meet_strangers)
+        self._every("sweep", max(1.0, min(60.0, parameters.repair_s)), self._sweep)
+        for contact in known:
+            self.meet(contact)
+
+    def stop(self) -> None:
+        """End all timers; nothing is asked any more."""
+        self._stopped = True
+        if self._takeover is not None:
+            self._takeover.stop()
+        for cancel in self._cancels.values():
+            cancel()
+        self._cancels.clear()
+
+    def meet(self, server: Contact) -> None:
+        """Learn of a server that is reachable: it identified itself as one, or is a contact from before."""
+        if self._stopped or server.key == self.engine.own.key:
+            return
+        self.engine.heard(server, self._outside.time())
+        self._attend_to_table()
+        if not self._joined and not self._joining:
+            self._join()
+
+    def lose(self, server: Contact) -> None:
+        """Learn that a peer serves this network no more."""
+        self.engine.table.remove(server.key)
+
+    def serve(self, sender: Contact, request: Request, respond: Respond, *, is_server: bool) -> None:
+        """Answer a request.
+
+        Args:
+            sender: Who asks.
+            request: What.
+            respond: Called once with the answer.
+            is_server: Whether the sender is known to serve this network.
+        """
+        now = self._outside.time()
+        if is_server and not isinstance(request, Leave):
+            self.engine.heard(sender, now)
+            self._attend_to_table()
+        self.engine.holder.serve(sender, request, respond, now=now, wall_us=self._outside.wall_us())
+
+    def put(self, order: PutOrder, finished: Finished[PutResult]) -> None:
+        """Write; a renewable record is renewed from then on."""
+
+        def done(result: tuple[PutResult, Record] | PeerstackError) -> None:
+            if isinstance(result, PeerstackError):
+                finished(result)
+                return
+            put, record = result
+            self.renewals.keep(record, acknowledged=put.promised)
+            finished(put)
+
+        self._when_ready(lambda: Put(self.engine, order, done).start(), order.timeout)
+
+    def get(self, slot: Slot, *, quorum: int | None, timeout: float, finished: Finished[Any]) -> None:
+        """Read one record."""
+        self._when_ready(lambda: Get(self.engine, slot, quorum=quorum, timeout=timeout, finished=finished).start(), timeout)
+
+    def get_all(self, namespace: str, key: bytes, *, since: int | None, timeout: float, finished: Finished[list[Record]]) -> None:
+        """Read every subkey."""
+        self._when_ready(lambda: GetAll(self.engine, namespace, key, since=since, timeout=timeout, finished=finished).start(), timeout)
+
+    def lookup(self, namespace: str, key: bytes, *, trace: bool, timeout: float, finished: Finished[Lookup]) -> None:
+        """Find who is responsible."""
+        self._when_ready(
+            lambda: Locate.of_key(self.engine, namespace, key, trace=trace, timeout=timeout, finished=finished).start(), timeout
+        )
+
+    def leave(self, *, timeout: float, finished: Callable[[LeaveReport], None]) -> None:
+        """Hand everything over and go; the node answers nobody's writes from now on."""
+
+        def done(report: LeaveReport) -> None:
+            self._left_network = True
+            self.stop()
+            finished(report)
+
+        Leaving(self.engine, timeout=timeout, finished=done).start()
+
+    # -- joining and taking over
+
+    def _join(self) -> None:
+        self._joining = True
+        own = self.engine.own
+        request = FindNode(own.peer_id.to_bytes(), own.key)
+        count = max(self.engine.parameters.k, 2 * self.engine.parameters.replicas)
+        Locate(self.engine, request, count=count, trace=False, timeout=_JOIN_TIMEOUT_S, finished=self._found_surroundings).start()
+
+    def _found_surroundings(self, locate: Locate) -> None:
+        self._joining = False
+        if self._stopped:
+            return
+        others = [contact for contact in locate.contacts if contact.key != self.engine.own.key]
+        if not others:
+            return  # tried again by the upkeep
+        self._joined = True
+        if self._settings.serving and not self.engine.hood.settled:
+            now = self._outside.time()
+            for contact in others:
+                self.engine.hood.count_in(contact, now)
+            self._take_over(settled=False)
+        self._release()
+
+    def _take_over(self, *, settled: bool) -> None:
+        if self._takeover is not None:
+            self._takeover.stop()
+        engine = self.engine
+        timeout = max(_MIN_PULL_TIMEOUT_S, engine.parameters.rpc_timeout_s)
+        retry = max(1.0, engine.parameters.stabilise_s)
+        self._takeover = TakeOver(
+            engine.hood, engine.store, engine, self._outside, settled=settled, timeout=timeout, retry=retry, done=self._took_over
+        )
+        self._takeover.proceed()
+
+    def _took_over(self, certain: bool) -> None:
+        self._takeover = None
+        self._release()
+        if not certain:
+            self._settings.log("took over from everybody who answered, without a majority of every set: what only the others held is lost")
+
+    def _attend_to_table(self) -> None:
+        for event in self.engine.table.take_events():
+            if isinstance(event, PingContact):
+                self.engine.ask(event.contact, Ping(), lambda _reply, _now: None)
+            elif isinstance(event, ContactAdded):
+                self._consider(event.contact)
+
+    def _consider(self, contact: Contact) -> None:
+        """See what a server near us that is not counted has: it is new, or from beyond a partition that healed."""
+        hood = self.engine.hood
+        if not self._settings.serving or self._left_network or contact.key in hood.members or not hood.is_near(contact.key):
+            return
+        if not hood.settled:
+            if self._takeover is not None and hood.count_in(contact, self._outside.time()):
+                self._takeover.proceed()
+            return
+        self._pull_once(contact)
+
+    def _pull_once(self, contact: Contact) -> None:
+        """Merge what a stranger holds; count it if its word counts elsewhere (a newcomer is counted when it pulls from us)."""
+        hood, now = self.engine.hood, self._outside.time()
+        pause = self.engine.parameters.repair_s
+        if now - self._met.get(contact.key, float("-inf")) < pause:
+            return
+        self._met = {key: at for key, at in self._met.items() if now - at < pause}
+        if len(self._met) >= _MAX_MEETINGS:
+            return
+        self._met[contact.key] = now
+
+        def pulled(result: PullReply | PeerstackError) -> None:
+            if isinstance(result, PullReply) and result.standing.authoritative:
+                hood.count_in(contact, self._outside.time())
+
+        timeout = max(_MIN_PULL_TIMEOUT_S, self.engine.parameters.rpc_timeout_s)
+        PullFrom(contact, hood, self.engine.store, self.engine, self._outside, timeout, pulled).start()
+
+    def _pulled_from(self, sender: Contact, settled: bool) -> None:
+        if self._takeover is not None:
+            self._takeover.proceed()
+        elif settled and self.engine.hood.settled:
+            self._pull_once(sender)
+
+    def _left(self, sender: Contact, handed: bool) -> None:
+        self.engine.table.remove(sender.key)
+        member = self.engine.hood.members.get(sender.key)
+        if member is None:
+            return
+        if handed:
+            self.engine.hood.count_out(sender.key)
+            if self._takeover is not None:
+                self._takeover.proceed()
+        else:
+            member.gone = True
+            self._exchange()
+
+    def _exchange(self) -> None:
+        """Somebody counted is gone: hear from all the others once before the sets close over the gap."""
+        if self._takeover is None:
+            self._take_over(settled=self.engine.hood.settled)
+        else:
+            self._takeover.proceed()
+
+    # -- upkeep
+
+    def _upkeep(self) -> None:
+        now = self._outside.time()
+        parameters, hood = self.engine.parameters, self.engine.hood
+        if not self._joined and not self._joining and len(self.engine.table):
+            self._join()
+        if self._settings.serving:
+            for member in hood.silent_since(now - parameters.authority_loss_s / 5)[:3]:
+                self.engine.ask(member.contact, Ping(), lambda _reply, _now: None)
+            self._watch_silence(now)
+        elif (stale := self.engine.table.forget_silent(now - parameters.forget_s)) and not len(self.engine.table):
+            self._joined = False
+            self._settings.log(f"lost all {len(stale)} servers known")
+        self._attend_to_table()
+        self.renewals.tick()
+
+    def _watch_silence(self, now: float) -> None:
+        parameters, hood = self.engine.parameters, self.engine.hood
+        if not hood.reaches_majority(now - parameters.authority_loss_s):
+            if hood.settled:
+                self._settings.log(
+                    "cut off from the majority of the servers known: this node's word counts no more until it has taken over again"
+                )
+                self._take_over(settled=False)
+            return
+        gone = hood.silent_since(now - parameters.forget_s)
+        for member in gone:
+            member.gone = True
+        self.engine.table.forget_silent(now - parameters.forget_s)
+        if any(member.gone for member in hood.members.values()) and (gone or self._takeover is None):
+            self._exchange()
+
+    def _meet_strangers(self) -> None:
+        for entry in list(self.engine.table):
+            if not entry.stale:
+                self._consider(entry.contact)
+
+    def _sweep(self) -> None:
+        self.engine.store.sweep(self._outside.wall_us(), done=lambda _swept: None)
+
+    def _every(self, name: str, period: float, action: Callable[[], None]) -> None:
+        # Periods are spread by a quarter, so that nodes started together do not all act at once.
+        jitter = 0.875 + self._outside.random_bits(16) / (1 << 16) / 4
+
+        def fire() -> None:
+            if not self._stopped:
+                self._every(name, period, action)
+                action()
+
+        self._cancels[name] = self._outside.call_later(period * jitter, fire)
+
+    def _when_ready(self, action: Callable[[], None], timeout: float) -> None:
+        """Run an operation now, or, while this node joins and takes over, right after that (within half of the operation's own time)."""
+        expected = self.expecting or self._joining or self.engine.hood.taking_over
+        if self.ready or not expected:
+            action()
+            return
+        started = False
+
+        def once() -> None:
+            nonlocal started
+            if not started:
+                started = True
+                cancel()
+                action()
+
+        cancel = self._outside.call_later(min(timeout / 2, _MAX_WAIT_FOR_JOIN_S), once)
+        self._waiting.append(once)
+
+    def _release(self) -> None:
+        if self.ready:
+            waiting, self._waiting = self._waiting, []
+            for action in waiting:
+                action()
+
+    def topology(self) -> dict[str, Any]:
+        """The routing table and the neighbourhood as plain data."""
+        table, hood = self.engine.table, self.engine.hood
+        now = self._outside.time()
+        buckets = []
+        for index in range(table.depth):
+            entries = table.bucket(index)
+            if entries:
+                peers = [
+                    {"peer": str(e.contact.peer_id), "heard_s_ago": round(now - e.last_heard, 3), "failures": e.failures} for e in entries
+                ]
+                buckets.append({"prefix": index, "peers": peers})
+        return {
+            "kind": "kademlia",
+            "peer": str(self.engine.own.peer_id),
+            "position": key_bytes(self.engine.own.key).hex(),
+            "serving": self._settings.serving,
+            "authoritative": hood.settled,
+            "taking_over": hood.taking_over,
+            "counted": [str(member.contact.peer_id) for member in hood.members.values()],
+            "peers": len(table),
+            "buckets": buckets,
+        }

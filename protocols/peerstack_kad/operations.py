@@ -1,0 +1,386 @@
+"""What the contract offers, as state machines over walks and tallies: each is started once and calls back once.
+
+None of them waits for a slow peer: a put returns with the acknowledgements asked for, a get with the answers that confirm, and what comes
+later is still used, to repair who was found stale or empty.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, TypeVar
+
+from peerstack.dht.arguments import wanted_acks
+from peerstack.dht.contract import Ack, GetResult, Hop, Lookup, PutResult, RefusalReason
+from peerstack.dht.policy import Lifetime, draft_record
+from peerstack.dht.quorum import PutTally, ReadVerdict, majority
+from peerstack.dht.records import Record, Slot, wire_key
+from peerstack.errors import DeadlineExceeded, InvalidMessage, InvalidRecord, PeerstackError, Unavailable
+from peerstack.identity import PeerId
+from peerstack_kad.engine import Engine, failure_reason
+from peerstack_kad.keys import Contact, key_bytes, position_of
+from peerstack_kad.messages import FindNode, PutReply, PutValue, Reply
+from peerstack_kad.reading import Reading
+from peerstack_kad.walk import Walk, closer_in_nodes
+
+__all__ = ["Get", "GetAll", "Locate", "Put", "PutOrder", "Spread"]
+
+ResultT = TypeVar("ResultT")
+Finished = Callable[[ResultT | PeerstackError], None]
+
+_RESTAMPS: Final = 1
+_ASK_AGAIN_S: Final = 0.25
+
+
+class Get:
+    """One `peerstack.dht.contract.Dht.get`.
+
+    Args:
+        engine: Whose node.
+        slot: What to read.
+        quorum: Authoritative answers to insist on.
+        timeout: Seconds for all of it.
+        finished: Gets the result or the error.
+    """
+
+    def __init__(self, engine: Engine, slot: Slot, *, quorum: int | None, timeout: float, finished: Finished[GetResult]) -> None:
+        self._engine = engine
+        self._slot = slot
+        self._finished = finished
+        self._reading = Reading(
+            engine, engine.namespaces[slot.namespace], slot.key, slot.subkey, quorum=quorum, changed=lambda: self._judge(timed_out=False)
+        )
+        self._cancel = engine.outside.call_later(timeout, lambda: self._judge(timed_out=True))
+        self._over = False
+
+    def start(self) -> None:
+        """Begin."""
+        self._reading.start()
+
+    def _judge(self, *, timed_out: bool) -> None:
+        now = self._engine.outside.wall_us()
+        tally = self._reading.tally
+        exhausted = timed_out or self._reading.exhausted
+        if self._over or tally.verdict(self._slot.subkey, now, exhausted=exhausted) is ReadVerdict.UNDECIDED:
+            return
+        self._over = True
+        self._cancel()
+        self._reading.stop()
+        repaired = self._reading.repair()
+        try:
+            result: GetResult | PeerstackError = tally.conclude(self._slot.subkey, now, repaired=repaired, local=self._reading.local)
+        except PeerstackError as error:
+            result = error
+        self._finished(result)
+
+
+class GetAll:
+    """One `peerstack.dht.contract.Dht.get_all`.
+
+    Args:
+        engine: Whose node.
+        namespace: The key's namespace.
+        key: The raw key.
+        since: Only records whose version's time is later.
+        timeout: Seconds for all of it.
+        finished: Gets the records or the error.
+    """
+
+    def __init__(
+        self, engine: Engine, namespace: str, key: bytes, *, since: int | None, timeout: float, finished: Finished[list[Record]]
+    ) -> None:
+        self._engine = engine
+        self._since = since
+        self._finished = finished
+        rules = engine.namespaces[namespace]
+        self._reading = Reading(engine, rules, key, None, quorum=None, changed=lambda: self._judge(timed_out=False))
+        self._cancel = engine.outside.call_later(timeout, lambda: self._judge(timed_out=True))
+        self._over = False
+
+    def start(self) -> None:
+        """Begin."""
+        self._reading.start()
+
+    def _judge(self, *, timed_out: bool) -> None:
+        tally = self._reading.tally
+        exhausted = timed_out or self._reading.exhausted
+        if self._over or not (tally.confirmed or exhausted):
+            return
+        self._over = True
+        self._cancel()
+        self._reading.stop()
+        self._reading.repair()
+        if not tally.confirmed:
+            self._finished(_unavailable(self._reading))
+            return
+        now = self._engine.outside.wall_us()
+        live = [record for record in tally.merged if record.value is not None and not record.is_dead(now)]
+        self._finished([record for record in live if self._since is None or record.version.time > self._since])
+
+
+class Spread:
+    """Store one finished record with its responsible set.
+
+    Args:
+        engine: Whose node.
+        record: What to store.
+        tally: Counts; it knows whom to begin with.
+        contacts: How to reach everybody the tally may name.
+        changed: Called after every answer.
+    """
+
+    def __init__(
+        self, engine: Engine, record: Record, tally: PutTally, contacts: dict[PeerId, Contact], changed: Callable[[], None]
+    ) -> None:
+        self.tally = tally
+        self._engine = engine
+        self._record = record
+        self._contacts = contacts
+        self._changed = changed
+        self._sent: set[PeerId] = set()
+        self._stored: set[PeerId] = set()
+        self._stopped = False
+
+    def step(self) -> None:
+        """Send to every member it was not sent to."""
+        if self._stopped:
+            return
+        for peer in self.tally.members:
+            if peer not in self._sent:
+                self._sent.add(peer)
+                self._send(peer)
+
+    def stop(self) -> None:
+        """Send to nobody else."""
+        self._stopped = True
+
+    @property
+    def unsettled(self) -> list[PeerId]:
+        """Members that stored the record but have no authority yet: asked again they may have."""
+        return [peer for peer in self.tally.members if peer in self._stored and peer not in self.tally.votes]
+
+    def ask_again(self) -> None:
+        """Send to the `unsettled` once more."""
+        for peer in self.unsettled:
+            self._send(peer)
+
+    def _send(self, peer: PeerId) -> None:
+        self._engine.ask(self._contacts[peer], PutValue(self._record), lambda reply, _now: self._answered(peer, reply))
+
+    def _answered(self, peer: PeerId, reply: Reply | PeerstackError) -> None:
+        if isinstance(reply, PutReply):
+            for contact in reply.standing.responsible:
+                self._contacts.setdefault(contact.peer_id, contact)
+            named = [contact.peer_id for contact in reply.standing.responsible]
+            if reply.refusal is None:
+                self._stored.add(peer)
+            self.tally.answer(peer, reply.refusal, authoritative=reply.standing.authoritative, named=named)
+        else:
+            error = reply if isinstance(reply, PeerstackError) else InvalidMessage("an answer of another kind")
+            self.tally.fail(peer, failure_reason(error), str(error))
+        if not self._stopped:
+            self.step()
+            self._changed()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PutOrder:
+    """What to put."""
+
+    slot: Slot
+    value: bytes
+    life: Lifetime
+    ack: Ack = "majority"
+    timeout: float = 30.0
+
+
+class Put:
+    """One `peerstack.dht.contract.Dht.put` or ``delete``: look the current record up, stamp past it, store.
+
+    Args:
+        engine: Whose node.
+        order: What to put.
+        finished: Gets the result, the record as written, or the error.
+    """
+
+    def __init__(self, engine: Engine, order: PutOrder, finished: Finished[tuple[PutResult, Record]]) -> None:
+        self._engine = engine
+        self._order = order
+        self._finished = finished
+        self._namespace = engine.namespaces[order.slot.namespace]
+        self._reading = Reading(
+            engine, self._namespace, order.slot.key, order.slot.subkey, quorum=None, changed=lambda: self._looked(timed_out=False)
+        )
+        self._spread: Spread | None = None
+        self._record: Record | None = None
+        self._restamps = 0
+        self._asking_again = False
+        self._ask_again_until = engine.outside.time() + order.timeout / 2
+        self._over = False
+        self._cancel = engine.outside.call_later(order.timeout, self._timed_out)
+
+    def start(self) -> None:
+        """Begin."""
+        self._reading.start()
+
+    def _looked(self, *, timed_out: bool) -> None:
+        if self._over or self._spread is not None:
+            return
+        tally = self._reading.tally
+        exhausted = timed_out or self._reading.exhausted
+        if not tally.confirmed and not exhausted:
+            return
+        members = len(tally.members)
+        unpromised = members > 0 and wanted_acks(self._order.ack, members, majority(members)) < majority(members)
+        if not tally.confirmed and not unpromised:
+            self._finish(_unavailable(self._reading, "nothing was written"))
+            return
+        self._reading.stop()
+        self._stamp(tally.best(self._order.slot.subkey))
+
+    def _stamp(self, current: Record | None) -> None:
+        engine, order = self._engine, self._order
+        wall = engine.outside.wall_us()
+        if current is not None and not engine.clock.observe(current.version.time, wall):
+            self._finish(InvalidRecord("what is stored there has a version too far ahead of this node's clock: check the clocks"))
+            return
+        seen = 0 if current is None else current.remember_until
+        try:
+            draft = draft_record(order.slot, order.value, engine.clock.next(wall), order.life, seen, engine.parameters)
+            record = Record.sign(draft, engine.signer)
+            self._namespace.validate(record, wall)
+        except InvalidRecord as error:
+            self._finish(error)
+            return
+        self._record = record
+        known = self._reading.tally.closest(2 * engine.parameters.replicas)
+        tally = PutTally(record, self._namespace, engine.placement, ack=order.ack, known=known)
+        self._spread = Spread(engine, record, tally, self._reading.contacts, self._judge)
+        self._spread.step()
+
+    def _judge(self) -> None:
+        if self._over or self._spread is None or self._record is None:
+            return
+        tally = self._spread.tally
+        if tally.superseded_by is not None and self._restamps < _RESTAMPS:
+            self._restamps += 1
+            self._spread.stop()
+            self._stamp(tally.superseded_by)
+        elif tally.satisfied:
+            self._conclude(tally)
+        elif tally.hopeless and not self._asking_again:
+            if self._spread.unsettled and self._engine.outside.time() < self._ask_again_until:
+                self._asking_again = True
+                self._engine.outside.call_later(_ASK_AGAIN_S, self._ask_again)
+            else:
+                self._conclude(tally)
+
+    def _ask_again(self) -> None:
+        self._asking_again = False
+        if not self._over and self._spread is not None:
+            self._spread.ask_again()
+
+    def _conclude(self, tally: PutTally) -> None:
+        assert self._record is not None
+        try:
+            self._finish((tally.conclude(), self._record))
+        except PeerstackError as error:
+            self._finish(error)
+
+    def _timed_out(self) -> None:
+        if self._over:
+            return
+        if self._spread is None:
+            why = f"the current record could not be looked up within {self._order.timeout:g} s; nothing was written"
+            self._finish(DeadlineExceeded(why))
+            return
+        for peer in self._spread.tally.pending:
+            self._spread.tally.fail(peer, RefusalReason.TIMEOUT, "no answer within the call's time")
+        self._conclude(self._spread.tally)
+
+    def _finish(self, result: tuple[PutResult, Record] | PeerstackError) -> None:
+        self._over = True
+        self._cancel()
+        self._reading.stop()
+        self._finished(result)
+
+
+class Locate:
+    """One `peerstack.dht.contract.Dht.lookup`, or a look around a point of the key space.
+
+    Args:
+        engine: Whose node.
+        request: What to look for.
+        count: How many closest servers.
+        trace: Whether to keep the hops.
+        timeout: Seconds for all of it.
+        finished: Gets the contacts found, whether the lookup was complete, and the walk's hops.
+    """
+
+    def __init__(
+        self, engine: Engine, request: FindNode, *, count: int, trace: bool, timeout: float, finished: Callable[[Locate], None]
+    ) -> None:
+        self.complete = False
+        self._engine = engine
+        self._request = request
+        self._finished = finished
+        self._count = count
+        self._progress = engine.begin_lookup(request.position, count=count, trace=trace)
+        self._walk = Walk(engine, self._progress, request, closer_in_nodes, self._judge)
+        self._over = False
+        self._cancel = engine.outside.call_later(timeout, self._end)
+
+    @classmethod
+    def of_key(cls, engine: Engine, namespace: str, key: bytes, *, trace: bool, timeout: float, finished: Finished[Lookup]) -> Locate:
+        """The public operation."""
+        position = position_of(wire_key(namespace, key))
+
+        def found(locate: Locate) -> None:
+            if not locate.contacts:
+                finished(Unavailable("no server of this network could be asked"))
+                return
+            peers = tuple(contact.peer_id for contact in locate.contacts)
+            finished(Lookup(key=key, position=key_bytes(position), peers=peers, complete=locate.complete, hops=locate.hops))
+
+        count = engine.parameters.replicas
+        return cls(engine, FindNode(wire_key(namespace, key), position), count=count, trace=trace, timeout=timeout, finished=found)
+
+    @property
+    def contacts(self) -> list[Contact]:
+        """The closest servers found, this node included where it is one, closest first."""
+        found = self._progress.result()
+        if self._engine.serving:
+            found.append(self._engine.own)
+        return sorted(found, key=lambda contact: contact.key ^ self._request.position)[: self._count]
+
+    @property
+    def hops(self) -> tuple[Hop, ...]:
+        """What was asked of whom, in order of sending."""
+        return tuple(sorted(self._progress.hops, key=lambda hop: hop.sent_at))
+
+    def start(self) -> None:
+        """Begin."""
+        self._walk.step()
+        self._judge()
+
+    def _judge(self) -> None:
+        if self._progress.done:
+            self.complete = self._progress.complete or not len(self._engine.table)
+            self._engine.outside.call_later(0, self._end)
+
+    def _end(self) -> None:
+        if not self._over:
+            self._over = True
+            self._cancel()
+            self._walk.stop()
+            self._engine.table.looked_up(self._request.position, self._engine.outside.time())
+            self._finished(self)
+
+
+def _unavailable(reading: Reading, consequence: str = "try again") -> Unavailable:
+    tally = reading.tally
+    return Unavailable(
+        f"{len(tally.votes)} of {len(tally.members)} responsible nodes answered, {tally.read_quorum} are needed to be sure: {consequence}",
+        answered=len(tally.votes),
+        needed=tally.read_quorum,
+    )

@@ -1,0 +1,120 @@
+"""Reading a key from its responsible servers: the walk and the tally behind `get`, `get_all`, and the look-up before a put."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from peerstack.dht.namespaces import Namespace
+from peerstack.dht.policy import validate
+from peerstack.dht.quorum import GetTally
+from peerstack.dht.records import Record, wire_key
+from peerstack.errors import PeerstackError
+from peerstack.identity import PeerId
+from peerstack_kad.engine import Engine
+from peerstack_kad.keys import Contact, position_of
+from peerstack_kad.messages import GetReply, GetValue, Push, Reply
+from peerstack_kad.walk import Walk
+
+__all__ = ["Reading"]
+
+
+class Reading:
+    """One key being read.
+
+    Attributes:
+        tally: What was answered.
+        contacts: Everybody heard of, by peer id.
+        local: Whether this node's own copy is one of the answers.
+
+    Args:
+        engine: Whose node.
+        namespace: The key's namespace.
+        key: The raw key.
+        subkey: Which record; None is all of them.
+        quorum: Authoritative answers the caller insists on.
+        changed: Called whenever something was learned, until `stop`.
+    """
+
+    def __init__(
+        self, engine: Engine, namespace: Namespace, key: bytes, subkey: bytes | None, *, quorum: int | None, changed: Callable[[], None]
+    ) -> None:
+        wire = wire_key(namespace.name, key)
+        position = position_of(wire)
+        replicas = engine.parameters.replicas
+        known = engine.known_servers(position, replicas)
+        self.tally = GetTally(
+            position.to_bytes(32, "big"),
+            namespace,
+            engine.placement,
+            quorum=quorum,
+            known=[contact.peer_id for contact in known],
+        )
+        self.contacts: dict[PeerId, Contact] = {contact.peer_id: contact for contact in known}
+        self.local = False
+        self._engine = engine
+        self._changed = changed
+        self._request = GetValue(wire, position, subkey)
+        self._walk = Walk(engine, engine.begin_lookup(position, count=replicas), self._request, self._read, self._step)
+        self._asking_myself = engine.serving
+        self._stopped = False
+        self._repaired: set[tuple[PeerId, bytes]] = set()
+
+    def start(self) -> None:
+        """Ask the closest known, and this node itself where it is a server."""
+        if self._asking_myself:
+            self._engine.ask(self._engine.own, self._request, self._heard_myself)
+        self._walk.step()
+        if self.exhausted:
+            self._engine.outside.call_later(0, self._step)
+
+    def stop(self) -> None:
+        """Ask nobody any more. Answers under way still count, for repair."""
+        self._stopped = True
+        self._walk.stop()
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether nobody is left to ask or to wait for, up to twice the replicas: who has no authority sends the reader on."""
+        progress = self._walk.progress
+        if progress.done and not self.tally.confirmed:
+            progress.extend(2 * self._engine.parameters.replicas)
+        return not self._asking_myself and progress.done
+
+    def repair(self) -> int:
+        """Send the greatest record of each subkey to members that answered with less; how many were sent to in all."""
+        for record in self.tally.merged:
+            for peer in self.tally.outdated(record.subkey):
+                contact = self.contacts.get(peer)
+                if contact is not None and (peer, record.subkey) not in self._repaired:
+                    self._repaired.add((peer, record.subkey))
+                    self._engine.ask(contact, Push((record,)), lambda _reply, _now: None)
+        return len({peer for peer, _ in self._repaired})
+
+    def _step(self) -> None:
+        if self._stopped:
+            self.repair()
+            return
+        self._changed()
+        self._walk.step()
+
+    def _heard_myself(self, reply: Reply | PeerstackError, _now: float) -> None:
+        self._asking_myself = False
+        if not isinstance(reply, PeerstackError):
+            self.local = self._read(self._engine.own, reply) is not None
+        self._step()
+
+    def _read(self, peer: Contact, reply: Reply) -> Sequence[Contact] | None:
+        if not isinstance(reply, GetReply):
+            return None
+        if reply.refusal is not None:
+            return reply.closer
+        for contact in (peer, *reply.closer, *reply.standing.responsible):
+            self.contacts.setdefault(contact.peer_id, contact)
+        named = [contact.peer_id for contact in reply.standing.responsible]
+        valid = [record for record in reply.records if self._is_valid(record)]
+        self.tally.answer(peer.peer_id, valid, authoritative=reply.standing.authoritative, named=named)
+        return [*reply.standing.responsible, *reply.closer]
+
+    def _is_valid(self, record: Record) -> bool:
+        engine = self._engine
+        return validate(record, engine.outside.wall_us(), engine.parameters, engine.namespaces) is None

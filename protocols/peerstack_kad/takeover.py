@@ -1,0 +1,182 @@
+"""Taking over: collecting from every server counted what this node has to hold. Driven by callbacks over the `rpc` seam.
+
+A round asks everybody counted, a few at a time, page after page, merges each page into the store before it asks for the next, counts in
+whoever the sources name, asks them too, and comes back to those who failed. It ends when nobody is left to wait for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from peerstack.dht.store.contract import Cursor, Outcome, RecordStore, Source, SourceKind, Status
+from peerstack.errors import InvalidMessage, PeerstackError
+from peerstack_kad.keys import Contact
+from peerstack_kad.messages import Pull, PullReply, Reply
+from peerstack_kad.neighbourhood import Neighbourhood
+from peerstack_kad.seam import Outside, Rpc
+
+__all__ = ["PullFrom", "TakeOver"]
+
+_PARALLEL: Final = 8
+_MAX_PAGES: Final = 10_000  # from one source, of 256 records each
+
+Merged = Callable[[PullReply | PeerstackError], None]
+
+
+class PullFrom:
+    """Pull all pages of one source, and merge each.
+
+    Args:
+        source: Whom to ask.
+        hood: Around whom.
+        store: Where to.
+        rpc: How.
+        outside: Clocks.
+        timeout: Seconds per page.
+        done: Called once with the first page's reply (its standing and `known`), or with why it failed.
+    """
+
+    def __init__(
+        self, source: Contact, hood: Neighbourhood, store: RecordStore, rpc: Rpc, outside: Outside, timeout: float, done: Merged
+    ) -> None:
+        self._source = source
+        self._hood = hood
+        self._store = store
+        self._rpc = rpc
+        self._outside = outside
+        self._timeout = timeout
+        self._done = done
+        self._first: PullReply | None = None
+        self._authoritative = True
+        self._pages = 0
+        self._prefix = hood.region()
+
+    def start(self) -> None:
+        """Ask for the first page."""
+        self._ask(None)
+
+    def _ask(self, after: Cursor | None) -> None:
+        self._rpc.request(self._source, Pull(self._prefix, self._hood.settled, after), self._timeout, self._on_reply)
+
+    def _on_reply(self, reply: Reply | PeerstackError, now: float) -> None:
+        if isinstance(reply, PeerstackError):
+            self._done(reply)
+            return
+        self._pages += 1
+        if not isinstance(reply, PullReply) or self._pages > _MAX_PAGES:
+            self._done(InvalidMessage("an answer that is no page, or a page too many"))
+            return
+        self._hood.heard(self._source.key, now)
+        self._first = self._first or reply
+        self._authoritative &= reply.standing.authoritative
+        following = reply.next
+
+        def merged(outcomes: list[Outcome]) -> None:
+            if any(outcome.status is Status.FAILED for outcome in outcomes):
+                self._done(PeerstackError("our own store could not commit what was pulled"))
+            elif following is not None:
+                self._ask(following)
+            elif self._first is not None:
+                self._first.standing.authoritative = self._authoritative
+                self._done(self._first)
+
+        source = Source(SourceKind.PULL, self._source.peer_id)
+        try:
+            self._store.merge(reply.records, source=source, now=self._outside.wall_us(), done=merged)
+        except PeerstackError as error:
+            self._done(error)
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    hood: Neighbourhood
+    store: RecordStore
+    rpc: Rpc
+    outside: Outside
+
+
+class TakeOver:
+    """One round.
+
+    Args:
+        hood: Around whom; its `begin_takeover` is called here.
+        store: Where to.
+        rpc: How.
+        outside: Clocks and timers.
+        settled: Whether this node's word keeps its weight meanwhile.
+        timeout: Seconds for a page of one source.
+        retry: Seconds until a source that failed is asked again.
+        done: Called once, with whether majorities were certain everywhere.
+    """
+
+    def __init__(
+        self,
+        hood: Neighbourhood,
+        store: RecordStore,
+        rpc: Rpc,
+        outside: Outside,
+        *,
+        settled: bool,
+        timeout: float,
+        retry: float,
+        done: Callable[[bool], None],
+    ) -> None:
+        self._hood = hood
+        self._parts = _Parts(hood, store, rpc, outside)
+        self._timeout = timeout
+        self._retry = retry
+        self._done = done
+        self._asking: set[int] = set()
+        self._resting: set[int] = set()  # failed, asked again later
+        self._gone = [key for key, member in hood.members.items() if member.gone]
+        self._over = False
+        hood.begin_takeover(settled=settled)
+
+    def proceed(self) -> None:
+        """Ask whom there is to ask; call again whenever somebody was counted in or is gone."""
+        if self._over:
+            return
+        awaited = self._hood.awaited()
+        if not awaited:
+            self._over = True
+            self._done(self._hood.end_takeover(self._gone))
+            return
+        for contact in awaited:
+            if len(self._asking) >= _PARALLEL:
+                break
+            if contact.key not in self._asking and contact.key not in self._resting:
+                self._pull(contact)
+
+    def stop(self) -> None:
+        """Give up; nothing is called any more."""
+        self._over = True
+
+    def _pull(self, contact: Contact) -> None:
+        self._asking.add(contact.key)
+        parts = self._parts
+        PullFrom(
+            contact, parts.hood, parts.store, parts.rpc, parts.outside, self._timeout, lambda result: self._pulled(contact, result)
+        ).start()
+
+    def _pulled(self, source: Contact, result: PullReply | PeerstackError) -> None:
+        if self._over:
+            return
+        self._asking.discard(source.key)
+        if isinstance(result, PeerstackError):
+            self._resting.add(source.key)
+            self._parts.outside.call_later(self._retry, lambda: self._rested(source.key))
+        else:
+            now = self._parts.outside.time()
+            if result.known:
+                self._hood.counted = True
+            for contact in result.standing.responsible:
+                if contact.key not in self._hood.members:
+                    self._hood.count_in(contact, now)
+            self._hood.handed_over(source.key, authoritative=result.standing.authoritative)
+        self.proceed()
+
+    def _rested(self, key: int) -> None:
+        self._resting.discard(key)
+        self.proceed()
