@@ -267,12 +267,13 @@ class YamuxSession:
         return self._core.ping(now)
 
     def _grow(self, stream: YamuxStream, now: float) -> None:
-        """Let a window follow the path's bandwidth-delay product, once per fresh round-trip time."""
+        """Let a window follow the path's bandwidth-delay product, and measure the path again while it is busy."""
         keepalive = self._keepalive
-        window = stream.window
-        if keepalive.path_rtt is None or keepalive.awaiting_pong or window.size >= self._config.max_window_bytes:
+        if keepalive.path_rtt is None:
             return
+        window = stream.window
         more = min(window.measure(now, keepalive.path_rtt), self._config.max_window_bytes) - window.size
         if more > 0 and self._budget.grow(more):
             window.grow(more)
-            self._core.ping(now)
+            if not keepalive.awaiting_pong:
+                self._core.ping(now)

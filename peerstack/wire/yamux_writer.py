@@ -119,8 +119,7 @@ class FrameWriter:
         if stream.finishing and n == queued:
             flags |= FIN  # in a frame of its own: js acts on the flag before the payload, and drops that
         if flags:
-            credit = stream.window.grant() if stream.remote_open else 0
-            out.append(_pack(VERSION, WINDOW_UPDATE, flags, stream.stream_id, credit))
+            out.append(_pack(VERSION, WINDOW_UPDATE, flags, stream.stream_id, 0))
             self._sent_flags(stream, flags)
             size += HEADER_BYTES
         return size

@@ -220,10 +220,26 @@ def test_a_window_that_is_used_up_every_round_trip_doubles_up_to_its_maximum() -
     assert max(grants) <= 24 << 20
 
 
-@pytest.mark.parametrize("pongs", [0, 1, 2])
-def test_each_growth_needs_a_fresh_round_trip_time(pongs: int) -> None:
-    _, grants = growing(pongs=pongs)
-    assert grants[-1] == WINDOW << pongs
+def test_no_window_grows_before_the_round_trip_time_is_known() -> None:
+    _, grants = growing(pongs=0)
+    assert set(grants) == {WINDOW}
+
+
+def test_growth_measures_the_path_again_unless_a_ping_is_under_way() -> None:
+    remote = Remote(answered=False)
+    (first,) = remote.take()
+    remote.session.feed(ping(first.length, ACK), 0.002)
+    for stream_id in (1, 3):
+        remote.opens(stream_id)
+    remote.says(data(1, bytes(WINDOW)), data(3, bytes(WINDOW)))
+    for stream_id in (1, 3):
+        remote.session.credit(stream_id, WINDOW, 0.002)
+    first, *updates = remote.take()
+    assert first == Frame(wire.PING, SYN, 0, 1)
+    assert [(frame.kind, frame.stream_id, frame.length > WINDOW) for frame in updates] == [
+        (wire.WINDOW_UPDATE, 1, True),
+        (wire.WINDOW_UPDATE, 3, True),
+    ]
 
 
 def test_growth_asks_the_connection_and_the_host_for_memory() -> None:

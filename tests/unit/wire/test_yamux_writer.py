@@ -10,7 +10,6 @@ from peerstack.wire.yamux_events import Writable
 from peerstack.wire.yamux_frames import ACK, FIN, RST, SYN
 from tests.unit.wire.yamux_remote import WINDOW, Frame, Remote, data, ping, update
 
-
 FIN_FRAME = Frame(wire.WINDOW_UPDATE, FIN, 1, 0)
 
 
