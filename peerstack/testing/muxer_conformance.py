@@ -21,6 +21,7 @@ from peerstack.testing.muxer_carrier import Carrier, Muxer, Side, Split
 __all__ = ["Carrier", "Muxer", "MuxerConformance", "Side"]
 
 _MOST_TICKS = 1000
+_MANY_MEGABYTES = 100  # more than a connection may hold unread
 
 
 class MuxerConformance:
@@ -302,6 +303,14 @@ class MuxerConformance:
                     side.muxer.send(stream_id, b"x")
                     side.muxer.finish(stream_id, 0.0)
                 carrier.exchange()
+
+    def test_a_connection_carries_any_amount(self) -> None:
+        """Whatever is counted while data is under way is given back when it was consumed."""
+        carrier = self.carrier()
+        stream_id = carrier.open(carrier.dialer, carrier.listener)
+        for _ in range(_MANY_MEGABYTES):
+            carrier.send_all(carrier.dialer, stream_id, bytes(1 << 20))
+            assert len(carrier.listener.received.pop(stream_id)) == 1 << 20
 
     # what a peer may do
 
