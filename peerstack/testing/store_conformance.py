@@ -201,6 +201,17 @@ class StoreConformance:
                 assert outcome.message
             assert store.usage.records == 0
 
+    async def test_content_lives_as_long_as_anybody_said_and_leaves_no_trace(self) -> None:
+        async with self._store() as store:
+            slot = Slot("hash", hashlib.sha256(b"content").digest())
+            long, short = _ALICE.put(slot, b"content", ttl=5 * HOUR), _BOB.put(slot, b"content", at=NOW + 1)
+            assert (await _merge_one(store, long)).status is Status.STORED
+            assert (await _merge_one(store, short)).status is Status.SUPERSEDED
+            assert (await _merge_one(store, long.without_value(), source=_REPAIR)).status is Status.INVALID
+            assert store.get(slot, now=long.expires_at - 1) == long
+            assert store.get(slot, now=long.expires_at) is None
+            assert await _sweep(store, long.expires_at) == Swept(expired=0, forgotten=1)
+
     # -- room -----------------------------------------------------------------------------------------------------------------------
 
     async def test_a_set_takes_so_many_subkeys_and_evicts_none_for_more(self) -> None:
