@@ -9,7 +9,7 @@ from typing import Final
 
 from peerstack_kad.pb.kad_pb2 import Message
 
-from peerstack import ProtocolPlugin, Stream
+from peerstack import ProtocolLimits, ProtocolPlugin, Stream
 from peerstack.errors import LimitExceeded, ProtocolViolation
 
 __all__ = ["BENCH_ECHO", "BENCH_RPC", "INTEROP", "BenchEcho", "BenchRpc", "Interop", "exchange", "pattern", "rpc_request"]
@@ -21,6 +21,7 @@ MAX_BYTES: Final = 64 << 20
 _HEADER: Final = struct.Struct(">QQ")
 _WRITE_BYTES: Final = 64 << 10
 _ECHO_BYTES: Final = 64
+_UNLIMITED: Final = ProtocolLimits(max_streams=1 << 20, max_streams_per_peer=1 << 20)
 
 
 def pattern(size: int) -> bytes:
@@ -74,6 +75,7 @@ class BenchEcho(ProtocolPlugin):
     """64 bytes there, the same 64 bytes back."""
 
     ids = (BENCH_ECHO,)
+    limits = _UNLIMITED
 
     async def handle(self, stream: Stream) -> None:
         """Echo once."""
@@ -89,6 +91,7 @@ class BenchRpc(ProtocolPlugin):
     """Requests and answers as a lookup has them: a small question, twenty peers with two addresses each as the answer."""
 
     ids = (BENCH_RPC,)
+    limits = _UNLIMITED
 
     async def handle(self, stream: Stream) -> None:
         """Answer in order until the client is done; each answer is built and encoded anew."""

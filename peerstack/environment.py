@@ -52,6 +52,9 @@ class Environment:
     wall_clock: Callable[[], float] = time.time
     """Seconds since the Unix epoch (UTC); judges expiry of records."""
 
+    stopwatch: Callable[[], float] = time.perf_counter
+    """Seconds for measuring round trips: an event loop's own clock may tick in milliseconds only (uvloop). Virtual time: the loop's."""
+
     entropy: Callable[[int], bytes] = secrets.token_bytes
     """``entropy(n)`` gives n bytes fit for keys."""
 

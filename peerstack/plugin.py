@@ -210,7 +210,7 @@ class ProtocolLimits:
 
     max_streams: int = 1024
     """Inbound streams of this protocol over all peers."""
-    max_streams_per_peer: int = 64
+    max_streams_per_peer: int = 256
     """Inbound streams of this protocol from one peer."""
 
 
