@@ -54,7 +54,7 @@ class Core:
         """Whether connections and streams may be opened."""
         self.metrics = HostMetrics()
         self.events = PeerEvents(self.crashed)
-        self.registry = Registry(lambda: self.events.emit(LocalChanged()))
+        self.registry = Registry(self._local_changed)
         self.book = PeerBook(config.peers, self.time)
         self.table = ConnectionTable(self.peer_id, config, self.metrics, clock=self.time, on_change=self._peer_changed)
         self.background = TaskScope("host", self.crashed)
@@ -187,6 +187,10 @@ class Core:
 
     def _stream_refused(self, limit: str) -> None:
         self.metrics.count("libp2p_rcmgr_blocked_resources", resource=limit)
+
+    def _local_changed(self) -> None:
+        if self.table.accepting:  # while the host starts and stops everything changes: it tells once, when it runs
+            self.events.emit(LocalChanged())
 
     def _peer_changed(self, event: PeerConnected | PeerDisconnected) -> None:
         if isinstance(event, PeerConnected):

@@ -19,6 +19,7 @@ from peerstack.host.transports import find_transport
 from peerstack.identity import PeerId
 from peerstack.net.connection import Connection
 from peerstack.net.endpoint import Endpoint
+from peerstack.net.stored_errors import fresh
 from peerstack.net.transport import Transport
 
 __all__ = ["Dialer"]
@@ -45,7 +46,7 @@ class _Attempt:
                 self.abandoned = True
                 self.task.cancel()
         if isinstance(outcome, PeerstackError):
-            raise outcome
+            raise fresh(outcome)
         return outcome
 
     def settle(self, outcome: Connection | PeerstackError) -> None:

@@ -19,7 +19,7 @@ from peerstack.host.core import Core
 from peerstack.host.peerbook_file import PeerBookFile
 from peerstack.host.plugin_loader import load_plugins
 from peerstack.host.plugins import Plugins
-from peerstack.plugin import ProtocolPlugin
+from peerstack.plugin import LocalChanged, ProtocolPlugin
 
 __all__ = ["Lifecycle", "State"]
 
@@ -97,6 +97,8 @@ class Lifecycle:
         core.usable = True
         await self.plugins.start()
         core.table.accepting = True
+        if len(core.table):
+            core.events.emit(LocalChanged())  # to peers met before every plugin served
         core.background.spawn(self._sweep(), name="sweep")
         core.events.subscribe("bootstrap", self._bootstrap.on_peer)
         core.background.spawn(self._bootstrap.run(), name="bootstrap")

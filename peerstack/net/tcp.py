@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import os
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -69,7 +70,7 @@ class TcpTransport:
                 sock = await _connect_from(source, host, port)
                 _, link = await loop.create_connection(lambda: _TcpLink(self._receive_buffer, receiver, address), sock=sock)
         except OSError as error:
-            raise DialError(f"cannot connect to {address}: {error.strerror or error}") from error
+            raise DialError(f"cannot connect to {address}: {os.strerror(error.errno) if error.errno else error}") from error
         return link
 
     async def listen(self, address: Address, accept: Accept) -> _TcpListener:

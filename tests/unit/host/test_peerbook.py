@@ -114,7 +114,9 @@ def test_a_book_full_of_peers_met_still_takes_those_heard_of() -> None:
 
 def test_what_a_peer_says_of_itself_is_bounded_and_harmless() -> None:
     book = _book()
-    book.describe(_peer(1), protocols=frozenset(f"/{number}" for number in range(5000)) | {"/" + "x" * 5000}, agent="a\x1b[31m" + "b" * 5000)
+    book.describe(
+        _peer(1), protocols=frozenset(f"/{number}" for number in range(5000)) | {"/" + "x" * 5000}, agent="a\x1b[31m" + "b" * 5000
+    )
     entry = book.find(_peer(1))
     assert entry is not None
     assert len(entry.protocols) == 256
