@@ -1,1 +1,9 @@
-"""Placeholder docstring."""
+"""Kademlia: put, get and find, over the servers of one network.
+
+Source: Maymounkov and Mazieres, "Kademlia: A Peer-to-Peer Information System Based on the XOR Metric" (IPTPS 2002);
+https://github.com/libp2p/specs/tree/master/kad-dht
+"""
+
+from peerstack_kad.plugin import PROTOCOL_ID, Kademlia
+
+__all__ = ["PROTOCOL_ID", "Kademlia"]

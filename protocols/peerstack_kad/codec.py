@@ -180,6 +180,12 @@ class Codec:
             message.parameters = frame.parameters
         return message.SerializeToString() + peers
 
+    def encode_echo(self, request: Request, frame: ReplyFrame) -> bytes:
+        """Write a reply as foreign ids have it: a PUT_VALUE that was stored is answered with itself."""
+        if isinstance(request, PutValue):
+            return self.encode_request(RequestFrame(request))
+        return self.encode_reply(frame)
+
     def decode_reply(self, data: bytes, request: Request) -> ReplyFrame:
         """Read the answer to `request`.
 

@@ -83,6 +83,14 @@ class Engine:
         self._rpc = rpc
         self._parallelism = parallelism
 
+    def adopt(self, parameters: NetworkParameters) -> None:
+        """Use the parameters of the network met: for a client, which holds nothing that was judged by others."""
+        self.parameters = parameters
+        self.trips = RoundTrips(parameters.rpc_timeout_s)
+        self.hood.replicas = parameters.replicas
+        self.placement = Placement(parameters.replicas, self.rank_peers)
+        self.table.k = parameters.k
+
     def rank_peers(self, position: bytes, peers: Iterable[PeerId]) -> Sequence[PeerId]:
         """Peers by their distance to a position."""
         target = int.from_bytes(position, "big")

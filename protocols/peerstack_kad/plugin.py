@@ -1,0 +1,228 @@
+"""The plugin: a `KademliaNode` on a host's streams, clock and timers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from peerstack.config import Preset
+from peerstack.dht.clock import to_microseconds
+from peerstack.dht.namespaces import Namespace, Namespaces
+from peerstack.dht.parameters import KADEMLIA_PRESETS, NetworkParameters
+from peerstack.dht.store import MemoryStore, Rules
+from peerstack.errors import Closed, ConfigError, PeerstackError
+from peerstack.identity import PeerId, PublicKey
+from peerstack.plugin import PeerEvent, PeerIdentified, PluginContext, ProtocolLimits, ProtocolPlugin, Stream
+from peerstack_kad.codec import Codec
+from peerstack_kad.diversity import diverse
+from peerstack_kad.facade import DhtCalls
+from peerstack_kad.keys import Contact
+from peerstack_kad.messages import Request
+from peerstack_kad.node import KademliaNode, NodeSettings
+from peerstack_kad.rpc import RpcLimits, StreamRpc
+from peerstack_kad.seam import Respond
+
+__all__ = ["PROTOCOL_ID", "Kademlia"]
+
+PROTOCOL_ID: Final = "/peerstack/kad/1.0.0"
+_FOREIGN_PREFIX: Final = "/ipfs/"
+_MAX_REFUSED: Final = 1024
+
+
+class _HostOutside:
+    """The host's clocks and timers."""
+
+    def __init__(self, context: PluginContext) -> None:
+        self.time: Callable[[], float] = context.time
+        self.call_later = context.call_later
+        self._wall_clock = context.environment.wall_clock
+        self.random_bits: Callable[[int], int] = context.environment.random.getrandbits
+
+    def wall_us(self) -> int:
+        return to_microseconds(self._wall_clock())
+
+
+class _HostSigner:
+    """The host's identity signs records."""
+
+    def __init__(self, context: PluginContext) -> None:
+        self._context = context
+
+    @property
+    def public_key(self) -> PublicKey:
+        return self._context.public_key
+
+    def sign(self, data: bytes) -> bytes:
+        return self._context.sign(data)
+
+
+class Kademlia(DhtCalls, ProtocolPlugin):
+    """Kademlia: put and get over the servers of one network. A host that listens serves; one that does not is a client.
+
+    Args:
+        config: See `Config`.
+        namespaces: The application's own namespaces, known to every server of its network.
+    """
+
+    @dataclass(frozen=True, kw_only=True, slots=True)
+    class Config:
+        """Which network, and how to go about it."""
+
+        preset: Preset = "wan"
+        """The network parameters to start from: ``local``, or ``lan`` and ``wan`` (which are one)."""
+        protocol_id: str = PROTOCOL_ID
+        """The network: nodes with different ids do not know each other."""
+        parameters: NetworkParameters | None = None
+        """Instead of the preset's. All servers of a network must agree on them."""
+        parallelism: int = 10
+        """Requests a lookup has under way at once."""
+
+        def __post_init__(self) -> None:
+            if not self.protocol_id.startswith("/"):
+                raise ConfigError(f"protocol_id starts with a slash, {self.protocol_id!r} does not")
+            if not 1 <= self.parallelism <= 64:
+                raise ConfigError(f"parallelism must be 1 to 64, not {self.parallelism}")
+
+    needs = ("identify",)
+    limits = ProtocolLimits(max_streams=4096, max_streams_per_peer=8)
+    serve_at_start = False
+
+    def __init__(self, config: Config | None = None, *, namespaces: Sequence[Namespace] = ()) -> None:
+        self._config = config or self.Config()
+        self.ids = (self._config.protocol_id,)
+        self._namespaces = Namespaces(namespaces)
+        self._parameters = self._config.parameters or KADEMLIA_PRESETS["local" if self._config.preset == "local" else "wan"]
+        self._adopted = False
+        self._context: PluginContext | None = None
+        self._rpc: StreamRpc | None = None
+        self._node: KademliaNode | None = None
+        self._store: MemoryStore | None = None
+        self._refused: dict[PeerId, str] = {}  # servers of a network with other parameters
+
+    @property
+    def node(self) -> KademliaNode:
+        """The node.
+
+        Raises:
+            Closed: The host is not running.
+        """
+        if self._node is None:
+            raise Closed("the DHT is not running: the host is not open")
+        return self._node
+
+    @property
+    def parameters(self) -> NetworkParameters:
+        """The network's parameters, as far as they are known."""
+        return self._parameters
+
+    async def start(self, context: PluginContext) -> None:
+        """Begin: serve if the host listens, and join by way of whoever identifies as a server of this network."""
+        self._context = context
+        own_id = not self._config.protocol_id.startswith(_FOREIGN_PREFIX)
+        self._store = MemoryStore(Rules(namespaces=self._namespaces, parameters=self._parameters))
+        self._rpc = StreamRpc(
+            context,
+            self._config.protocol_id,
+            Codec(own_fields=own_id),
+            self._serve,
+            parameters=lambda: self._parameters.encode(),
+            on_parameters=self._compare_parameters,
+            limits=RpcLimits(),
+        )
+        addresses = tuple(address.to_bytes() for address in context.addresses)
+        self._node = KademliaNode(
+            Contact.of(context.peer_id, addresses),
+            signer=_HostSigner(context),
+            store=self._store,
+            rpc=self._rpc,
+            outside=_HostOutside(context),
+            settings=NodeSettings(
+                parameters=self._parameters,
+                namespaces=self._namespaces,
+                serving=context.listening,
+                founder=not any(address.peer_id != context.peer_id for address in context.bootstrap),
+                parallelism=self._config.parallelism,
+                admission=None if self._config.preset == "local" else diverse(),
+                log=context.logger.warning,
+            ),
+        )
+        self._node.expecting = bool(context.bootstrap)
+        if context.listening:
+            context.register(*self.ids)
+        self._node.start()
+        for peer in context.connected_peers():
+            self._consider(peer)
+
+    async def stop(self) -> None:
+        """End. What was not handed over by `leave` is missing from the network until others repair it."""
+        node, self._node = self._node, None
+        if node is not None:
+            node.stop()
+        if self._rpc is not None:
+            self._rpc.close()
+        if self._store is not None:
+            await self._store.close()
+
+    async def handle(self, stream: Stream) -> None:
+        """Serve another node's requests."""
+        if self._rpc is None or self._node is None:
+            stream.reset()
+            return
+        await self._rpc.handle(stream)
+
+    def on_peer(self, event: PeerEvent) -> None:
+        """Servers of this network enter the routing table when they have identified themselves."""
+        if isinstance(event, PeerIdentified):
+            self._consider(event.peer_id)
+
+    def _consider(self, peer_id: PeerId) -> None:
+        if self._node is None or peer_id in self._refused:
+            return
+        contact = self._contact(peer_id)
+        if self._is_server(peer_id):
+            self._node.meet(contact)
+        else:
+            self._node.lose(contact)
+
+    def _serve(self, sender: PeerId, request: Request, respond: Respond) -> None:
+        node = self.node
+        is_server = sender not in self._refused and self._is_server(sender)
+        node.serve(self._contact(sender), request, respond, is_server=is_server)
+
+    def _contact(self, peer_id: PeerId) -> Contact:
+        """A peer as others are told of it."""
+        contact = Contact.of(peer_id)
+        entry = None if self._node is None else self._node.engine.table.get(contact.key)
+        info = None if self._context is None else self._context.peer(peer_id)
+        addresses = () if info is None else tuple(address.to_bytes() for address in info.addresses)
+        if entry is not None and entry.contact.addresses == addresses:
+            return entry.contact
+        contact.addresses = addresses
+        return contact
+
+    def _is_server(self, peer_id: PeerId) -> bool:
+        info = None if self._context is None else self._context.peer(peer_id)
+        return info is not None and self._config.protocol_id in info.protocols
+
+    def _compare_parameters(self, peer_id: PeerId, encoded: bytes) -> PeerstackError | None:
+        """What the first answer on a stream said of the network: a client adopts it, a server insists on its own."""
+        assert self._context is not None
+        try:
+            theirs = NetworkParameters.decode(encoded)
+            if theirs == self._parameters:
+                return None
+            if not self._context.listening and not self._adopted and self._node is not None:
+                self._adopted = True
+                self._parameters = theirs
+                self._node.engine.adopt(theirs)
+                return None
+            self._parameters.check(theirs, str(peer_id))
+        except ConfigError as error:
+            if len(self._refused) < _MAX_REFUSED:
+                self._refused[peer_id] = str(error)
+            if self._node is not None:
+                self._node.lose(Contact.of(peer_id))
+            self._context.logger.warning("%s", error)
+            return error
+        return None
