@@ -14,7 +14,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
-__all__ = ["Environment", "Resolver", "resolve_host"]
+__all__ = ["Environment", "Resolver", "clock_of", "resolve_host"]
 
 Resolver = Callable[[str, int], Awaitable[list[str]]]
 """``(name, family) -> numeric IP addresses``; family is `socket.AF_INET`, `AF_INET6` or `AF_UNSPEC`."""
@@ -38,6 +38,14 @@ async def resolve_host(name: str, family: int) -> list[str]:
     return list(dict.fromkeys(str(sockaddr[0]) for *_, sockaddr in answers))
 
 
+def clock_of(loop: asyncio.AbstractEventLoop) -> Callable[[], float]:
+    """The event loop's clock, in seconds, precise enough to measure round trips.
+
+    uvloop's ticks in milliseconds and stands still during a turn; what it counts is the system's monotonic clock, so that one is taken.
+    """
+    return time.monotonic if type(loop).__module__.partition(".")[0] == "uvloop" else loop.time
+
+
 def _fresh_random() -> random.Random:
     return random.Random(secrets.randbits(128))
 
@@ -51,9 +59,6 @@ class Environment:
 
     wall_clock: Callable[[], float] = time.time
     """Seconds since the Unix epoch (UTC); judges expiry of records."""
-
-    stopwatch: Callable[[], float] = time.perf_counter
-    """Seconds for measuring round trips: an event loop's own clock may tick in milliseconds only (uvloop). Virtual time: the loop's."""
 
     entropy: Callable[[int], bytes] = secrets.token_bytes
     """``entropy(n)`` gives n bytes fit for keys."""

@@ -10,6 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from peerstack.addresses import Address
 from peerstack.config import HostConfig
+from peerstack.environment import clock_of
 from peerstack.errors import Closed, ConnectionLost, InvalidAddress, ProtocolNotSupported
 from peerstack.host.connections import ConnectionTable
 from peerstack.host.deadlines import deadline
@@ -70,7 +71,7 @@ class Core:
 
     def time(self) -> float:
         """Monotonic seconds of the event loop."""
-        return asyncio.get_running_loop().time()
+        return clock_of(asyncio.get_running_loop())()
 
     # peers
 

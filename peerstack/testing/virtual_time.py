@@ -136,11 +136,7 @@ def run(main: Coroutine[Any, Any, T], *, limit_s: float = _DEFAULT_LIMIT_S, debu
 
 def wall_clock() -> float:
     """Seconds since the Unix epoch by the running loop's clock, counted from `EPOCH`."""
-    return EPOCH + _loop_time()
-
-
-def _loop_time() -> float:
-    return asyncio.get_running_loop().time()
+    return EPOCH + asyncio.get_running_loop().time()
 
 
 async def _resolve_nothing(name: str, family: int) -> list[str]:
@@ -153,7 +149,6 @@ def seeded_environment(seed: int | str) -> Environment:
     Its keys are guessable: for tests only.
     """
     return Environment(
-        stopwatch=_loop_time,
         wall_clock=wall_clock,
         entropy=random.Random(f"entropy of {seed}").randbytes,
         random=random.Random(f"random of {seed}"),

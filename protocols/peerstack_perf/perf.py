@@ -79,8 +79,7 @@ class Perf(ProtocolPlugin):
         context = self._context
         if context is None:
             raise Closed("perf is not running: enable it in a host that is open")
-        stopwatch = context.environment.stopwatch
-        begun = stopwatch()
+        begun = context.time()
         async with context.open(target, PERF) as stream:
             await stream.write(download.to_bytes(_HEADER_BYTES, "big"))
             await _send(stream, upload)
@@ -90,7 +89,7 @@ class Perf(ProtocolPlugin):
                 received += len(chunk)
             if received < download:
                 raise IncompleteRead(f"the peer sent {received} of {download} bytes")
-        return PerfResult(uploaded=upload, downloaded=received, seconds=stopwatch() - begun)
+        return PerfResult(uploaded=upload, downloaded=received, seconds=context.time() - begun)
 
 
 async def _send(stream: Stream, count: int) -> None:

@@ -93,7 +93,7 @@ class Ping(ProtocolPlugin):
 
     async def _once(self, context: PluginContext, stream: Stream) -> float:
         block = context.environment.entropy(_SIZE)
-        begun = context.environment.stopwatch()
+        begun = context.time()
         try:
             async with asyncio.timeout(self._config.timeout_s):
                 await stream.write(block)
@@ -102,6 +102,6 @@ class Ping(ProtocolPlugin):
             raise DeadlineExceeded(f"no pong from {stream.peer_id} within {self._config.timeout_s:g} s") from error
         if answer != block:
             raise ProtocolViolation(f"{stream.peer_id} answered a ping with other bytes")
-        seconds = context.environment.stopwatch() - begun
+        seconds = context.time() - begun
         context.metrics.observe("rtt_seconds", seconds)
         return seconds
