@@ -200,6 +200,7 @@ class Core:
 
     async def close_connections(self) -> None:
         """Close every connection in order and wait for that."""
+        self.endpoint.abort_pending()
         connections = self.table.all()
         for connection in connections:
             connection.close()
@@ -208,6 +209,7 @@ class Core:
 
     async def abort_connections(self) -> None:
         """End every connection at once."""
+        self.endpoint.abort_pending()
         connections = self.table.all()
         for connection in connections:
             connection.abort(ConnectionLost("the host stopped", remote=False))

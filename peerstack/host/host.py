@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from types import MappingProxyType, TracebackType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from peerstack.addresses import Address
 from peerstack.config import HostConfig
@@ -18,7 +18,7 @@ from peerstack.identity import PeerId, PrivateKey
 from peerstack.plugin import ConnectionInfo, PeerEvent, PeerInfo, ProtocolLimits, ProtocolPlugin, Stream
 
 if TYPE_CHECKING:
-    from peerstack.dht.contract import Dht, GetResult, PutResult
+    from peerstack.dht.contract import Ack, Dht, GetResult, PutResult
 
 __all__ = ["Host"]
 
@@ -252,17 +252,31 @@ class Host:
         self.plugin(name)
         raise ConfigError(f"plugin {name!r} is no DHT")
 
-    async def put(self, key: bytes | str, value: bytes, **options: Any) -> PutResult:
+    async def put(
+        self,
+        key: bytes | str,
+        value: bytes,
+        *,
+        namespace: str = "kv",
+        subkey: bytes | str = b"",
+        ttl: float | None = None,
+        ack: Ack = "majority",
+        timeout: float | None = None,
+    ) -> PutResult:
         """Write through the default DHT: see `peerstack.dht.Dht.put`."""
-        return await self.dht().put(key, value, **options)
+        return await self.dht().put(key, value, namespace=namespace, subkey=subkey, ttl=ttl, ack=ack, timeout=timeout)
 
-    async def get(self, key: bytes | str, **options: Any) -> GetResult:
+    async def get(
+        self, key: bytes | str, *, namespace: str = "kv", subkey: bytes | str = b"", quorum: int | None = None, timeout: float | None = None
+    ) -> GetResult:
         """Read through the default DHT: see `peerstack.dht.Dht.get`."""
-        return await self.dht().get(key, **options)
+        return await self.dht().get(key, namespace=namespace, subkey=subkey, quorum=quorum, timeout=timeout)
 
-    async def delete(self, key: bytes | str, **options: Any) -> PutResult:
+    async def delete(
+        self, key: bytes | str, *, namespace: str = "kv", subkey: bytes | str = b"", timeout: float | None = None
+    ) -> PutResult:
         """Delete through the default DHT: see `peerstack.dht.Dht.delete`."""
-        return await self.dht().delete(key, **options)
+        return await self.dht().delete(key, namespace=namespace, subkey=subkey, timeout=timeout)
 
 
 def _addresses(given: str | Address | Sequence[str | Address]) -> list[Address]:

@@ -38,6 +38,7 @@ class Endpoint:
         self._credentials = NoiseCredentials(identity, self._entropy(32))
         self._verified = VerifiedKeys()
         self._on_stream = on_stream
+        self._pending: dict[Pump, None] = {}  # inbound, in the order they came
         muxer, limits = config.muxer, config.limits
         self._growth_budget = WindowBudget(muxer.host_window_budget_bytes)
         self._unread_budget = WindowBudget(limits.max_unread_host_bytes)
@@ -89,7 +90,7 @@ class Endpoint:
         finally:
             if connection is None:  # also where we are cancelled in the very turn in which it came up
                 if not opened.cancel() and not opened.cancelled():
-                    opened.exception()  # seen: what the caller gets says more
+                    opened.exception()  # nobody else will ask
                 pump.abort()
         return connection
 
@@ -119,10 +120,25 @@ class Endpoint:
         def accept(remote: Address) -> Pump | None:
             if not admit(remote):
                 return None
-            callbacks = PumpCallbacks(on_open=on_connection, on_failed=partial(on_failed, remote), on_stream=self._on_stream)
-            return self._make_pump(callbacks, None, outbound=False)
+
+            def opened(connection: Connection) -> None:
+                self._pending.pop(pump, None)
+                on_connection(connection)
+
+            def failed(error: PeerstackError) -> None:
+                self._pending.pop(pump, None)
+                on_failed(remote, error)
+
+            pump = self._make_pump(PumpCallbacks(on_open=opened, on_failed=failed, on_stream=self._on_stream), None, outbound=False)
+            self._pending[pump] = None
+            return pump
 
         return await transport.listen(address, accept)
+
+    def abort_pending(self) -> None:
+        """End every inbound link whose handshake is not done."""
+        for pump in list(self._pending):
+            pump.abort()
 
     def _make_pump(self, callbacks: PumpCallbacks, expected_peer: PeerId | None, *, outbound: bool) -> Pump:
         handshake = NoiseHandshake(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import socket
 from dataclasses import replace
@@ -158,6 +159,20 @@ async def test_dialing_from_the_listening_port() -> None:
     async with _host() as server, Host(listen="/ip4/127.0.0.1/tcp/0", config=config) as client:
         connection = await client.connect(server.addrs[0])
         assert connection.local_address == client.addrs[0].without_peer()
+
+
+async def test_a_link_in_its_handshake_ends_with_the_host() -> None:
+    async with _host() as server:
+        reader, writer = await asyncio.open_connection(server.addrs[0].host, server.addrs[0].port)
+        writer.write(b"\x13/multistream/1.0.0\n\x07/noise\n")
+        assert await reader.readexactly(28) == b"\x13/multistream/1.0.0\n\x07/noise\n"
+        assert server._core.table.pending == 1
+    assert server._core.table.pending == 0
+    with contextlib.suppress(ConnectionResetError):
+        await reader.read()
+    writer.close()
+    with contextlib.suppress(ConnectionResetError):
+        await writer.wait_closed()
 
 
 async def test_nothing_stays_open_after_a_close() -> None:
