@@ -22,7 +22,8 @@ class Connection:
     """One open connection; `peerstack.plugin.ConnectionInfo` is the part plugins see.
 
     Attributes:
-        on_closed: Called once when the connection is gone, with the error or None for an orderly end.
+        ended: It is gone.
+        on_closed: Set it while not `ended`. Called once when the connection is gone, with the error or None for an orderly end.
     """
 
     __slots__ = ("_pump", "_waiters", "ended", "local_address", "on_closed", "opened_at", "peer_id", "public_key", "remote_address")
@@ -38,7 +39,7 @@ class Connection:
         self.on_closed: Callable[[Connection, PeerstackError | None], None] | None = None
         self.ended = False
         self._pump = pump
-        self._waiters: list[asyncio.Future[None]] = []
+        self._waiters: dict[asyncio.Future[None], None] = {}
 
     def __repr__(self) -> str:
         return f"<Connection {'to' if self.outbound else 'from'} {self.peer_id} at {self.remote_address}>"
@@ -60,7 +61,7 @@ class Connection:
 
     @property
     def streams(self) -> Sequence[Stream]:
-        """The open streams, oldest first."""
+        """The streams that are open or have unread bytes, oldest first."""
         return tuple(self._pump.streams.values())
 
     @property
@@ -89,8 +90,11 @@ class Connection:
         """Wait until the connection is gone; bounded by ``ConnectionConfig.close_timeout_s`` after `close`."""
         if not self.ended:
             waiter = self._pump.loop.create_future()
-            self._waiters.append(waiter)
-            await waiter
+            self._waiters[waiter] = None
+            try:
+                await waiter
+            finally:
+                self._waiters.pop(waiter, None)
 
     def abort(self, error: PeerstackError | None = None) -> None:
         """Close at once; what is queued is lost, and waiting streams get `error`."""
@@ -99,8 +103,7 @@ class Connection:
     def pump_ended(self, error: PeerstackError | None) -> None:
         """For the pump: the connection is gone."""
         self.ended = True
-        waiters, self._waiters = self._waiters, []
-        for waiter in waiters:
+        for waiter in self._waiters:
             if not waiter.done():
                 waiter.set_result(None)
         if self.on_closed is not None:

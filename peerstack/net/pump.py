@@ -13,25 +13,30 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
 from peerstack.config import ConnectionConfig
+from peerstack.environment import clock_of
 from peerstack.errors import (
     ConnectionLost,
     DeadlineExceeded,
     HandshakeFailed,
     NegotiationFailed,
     PeerstackError,
+    StreamClosed,
     StreamReset,
 )
 from peerstack.net.connection import Connection
+from peerstack.net.stored_errors import fresh
 from peerstack.net.stream import Stream
 from peerstack.net.transport import Link
 from peerstack.net.upgrade import Upgrade, Upgraded
 from peerstack.wire import yamux_events as yamux
 from peerstack.wire.machine import Buffer, ConnectionFailed
+from peerstack.wire.multistream import Dialer
 from peerstack.wire.noise_records import RecordReader, RecordWriter
 from peerstack.wire.yamux_session import YamuxSession
 
@@ -61,7 +66,13 @@ class PumpCallbacks:
 
 
 class Pump:
-    """Drives one connection, from the first byte of the link to the last."""
+    """Drives one connection, from the first byte of the link to the last.
+
+    Attributes:
+        streams: Those of which something is left to know, by id.
+        idle_since: Loop time since when there is none of them; None while there is one.
+        batches: How many whole batches were written within this turn.
+    """
 
     def __init__(
         self,
@@ -73,16 +84,21 @@ class Pump:
         outbound: bool,
     ) -> None:
         self.loop = asyncio.get_running_loop()
+        self.clock = clock_of(self.loop)
         self.outbound = outbound
         self.streams: dict[int, Stream] = {}
         self.idle_since: float | None = None
-        self._upgrade = upgrade
+        self.batches = 0
+        self._upgrade: Upgrade | None = upgrade  # until the connection is open
+        self._early: list[Buffer] = []  # what the upgrade has left to say then
         self._make_session = make_session
         self._callbacks = callbacks
         self._config = config
         self._phase = _Phase.UPGRADING
         self._link: Link | None = None
-        self._writable = True
+        self._writable = False  # whether the link takes bytes
+        self._said_all = False  # lingering or closed
+        self._remote_gone = False  # it takes no new streams
         self._reader: RecordReader | None = None
         self._writer: RecordWriter | None = None
         self._session: YamuxSession | None = None
@@ -103,54 +119,57 @@ class Pump:
             link.abort()
             return
         self._link = link
-        self._phase_deadline = self.loop.time() + self._config.handshake_timeout_s
+        self._writable = True
+        self._phase_deadline = self.clock() + self._config.handshake_timeout_s
         self._flush()
         self._arm_timer()
 
     def link_received(self, data: bytes | memoryview) -> None:
         """Bytes arrived: the way of a byte begins here."""
-        now = self.loop.time()
+        if self._said_all:  # only the end is of interest
+            return
+        now = self.clock()
         if self._session is not None:
             self._feed_session(data, self._session, now)
-        elif self._phase is _Phase.UPGRADING:
+        elif self._upgrade is not None:
             self._upgrade.feed(data, now)
-            self._take_upgrade_events(now)
+            self._take_upgrade_events(self._upgrade, now)
         self._arm_flush()
         self._arm_timer()
 
     def link_eof(self) -> None:
         """The remote closed its direction: nothing can be agreed on any more, so the connection ends."""
-        now = self.loop.time()
-        if self._session is None:
+        if self._upgrade is not None:
+            now = self.clock()
             self._upgrade.feed_eof(now)
-            self._take_upgrade_events(now)
+            self._take_upgrade_events(self._upgrade, now)
         elif self._reader is not None:
             self._reader.feed_eof()
-            self._session.feed_eof(now)
-            self._dispatch(self._session, now)
             self._end(self._reader.error)
 
     def link_writable(self, writable: bool) -> None:
         """The link takes bytes again, or is full."""
-        self._writable = writable
-        if writable:
+        self._writable = writable and not self._said_all
+        if self._writable:
             self._flush()
             self._arm_timer()
 
     def link_lost(self, error: Exception | None) -> None:
         """The link is gone."""
         self._end(ConnectionLost(f"the connection was lost: {error}") if error is not None else None)
+        self._cancel_timer()
 
     # what streams call
 
     def open_stream(self, protocols: Sequence[str], *, optimistic: bool) -> Stream:
         """Open a stream that negotiates by itself; its first bytes leave by the end of this turn."""
-        if self._session is None or self._connection is None or self._phase is not _Phase.OPEN:
-            raise self._error or ConnectionLost("the connection is closing", remote=False)
-        now = self.loop.time()
+        dialer = Dialer(protocols, optimistic=optimistic)
+        if self._session is None or self._connection is None or self.closed:
+            raise ConnectionLost("the connection is closing", remote=False) if self._error is None else fresh(self._error)
+        now = self.clock()
         stream = Stream(self, self._connection, self._session.open_stream(now), outbound=True)
         self._add_stream(stream, now)
-        stream.propose(protocols, optimistic=optimistic)
+        stream.propose(protocols[0], dialer)
         self._arm_timer()
         return stream
 
@@ -164,16 +183,26 @@ class Pump:
         if eof and taken == size:
             self._finish(stream, session)
         self._pending_bytes += taken
-        if self._writable and (self._pending_bytes >= _BATCH_BYTES or (not self._wrote_this_turn and taken < _SMALL_WRITE_BYTES)):
-            self._wrote_this_turn = True
-            self._flush()
+        if self._writable:
+            if self._pending_bytes >= _BATCH_BYTES:
+                self.batches += 1
+                self._flush()
+            elif 0 < taken < _SMALL_WRITE_BYTES and not self._wrote_this_turn:
+                self._wrote_this_turn = True
+                self._flush()
         self._arm_turn_end()
         return taken
+
+    async def give_way(self) -> None:
+        """Let other tasks run: a link that never fills would let one writer keep them from it."""
+        self.batches = 0
+        await asyncio.sleep(0)
 
     def queue(self, stream: Stream, data: Buffer) -> None:
         """Queue bytes of a negotiation: they leave by the end of this turn."""
         if self._session is not None:
-            self._session.send(stream.stream_id, data, whole=True)
+            with suppress(StreamClosed, ConnectionLost):  # it ended in the very bytes that are being dispatched: its event follows
+                self._session.send(stream.stream_id, data, whole=True)
             self._arm_turn_end()
 
     def has_room(self, stream: Stream) -> bool:
@@ -187,23 +216,34 @@ class Pump:
             self._arm_turn_end()
 
     def _finish(self, stream: Stream, session: YamuxSession) -> None:
-        session.finish(stream.stream_id, self.loop.time())
+        session.finish(stream.stream_id, self.clock())
         stream.local_eof = True
-        if stream.remote_eof:
-            self._forget(stream)
+        if stream.over:
+            self.forget(stream)
 
     def credit(self, stream: Stream, count: int) -> None:
         """The application consumed `count` bytes."""
         if self._session is not None and count:
-            self._session.credit(stream.stream_id, count, self.loop.time())
+            self._session.credit(stream.stream_id, count, self.clock())
             self._arm_flush()
 
     def reset(self, stream: Stream, error_code: int) -> None:
         """End a stream at once."""
-        self._forget(stream)
+        self.forget(stream)
         if self._session is not None:
             self._session.reset(stream.stream_id, error_code)
             self._arm_turn_end()
+
+    def forget(self, stream: Stream) -> None:
+        """Nothing more is to be told to a stream."""
+        if self.streams.get(stream.stream_id) is not stream:
+            return
+        del self.streams[stream.stream_id]
+        self._negotiating.pop(stream.stream_id, None)
+        if not self.streams:
+            self.idle_since = self.clock()
+            if self._remote_gone:
+                self.close()
 
     # what the connection calls
 
@@ -215,13 +255,13 @@ class Pump:
     @property
     def closed(self) -> bool:
         """Whether no stream can be opened any more."""
-        return self._phase is not _Phase.OPEN
+        return self._phase is not _Phase.OPEN or self._remote_gone
 
     def close(self) -> None:
         """Close in order: what is queued leaves, the remote is told, and it closes too. Returns at once."""
         if self._phase is _Phase.OPEN:
             self._phase = _Phase.DRAINING
-            self._phase_deadline = self.loop.time() + self._config.close_timeout_s
+            self._phase_deadline = self.clock() + self._config.close_timeout_s
             self._fail_streams(ConnectionLost("this side closed the connection", remote=False))
             self._arm_turn_end()
             self._arm_timer()
@@ -237,9 +277,10 @@ class Pump:
 
     # the upgrade
 
-    def _take_upgrade_events(self, now: float) -> None:
-        for event in self._upgrade.take_events():
+    def _take_upgrade_events(self, upgrade: Upgrade, now: float) -> None:
+        for event in upgrade.take_events():
             if isinstance(event, Upgraded):
+                self._early, self._upgrade = upgrade.take_output(_BATCH_BYTES), None
                 self._open(event, now)
             else:
                 self._flush()  # the peer may learn why
@@ -297,15 +338,15 @@ class Pump:
             stream = self.streams.get(event.stream_id)
             if stream is not None:
                 stream.eof_received()
-                if stream.local_eof:
-                    self._forget(stream)
+                if stream.over:
+                    self.forget(stream)
         elif isinstance(event, yamux.StreamReset):
             stream = self.streams.get(event.stream_id)
             if stream is not None:
-                self._forget(stream)
+                self.forget(stream)
                 stream.failed(StreamReset(remote=event.remote, error_code=event.error_code))
         elif isinstance(event, yamux.GoneAway):
-            self._gone_away()
+            self._gone_away(event.code)
         elif isinstance(event, ConnectionFailed):
             self._flush()  # the go-away with our reason
             self._end(event.error)
@@ -322,15 +363,13 @@ class Pump:
         self._negotiating[stream.stream_id] = now + self._config.negotiation_timeout_s
         self.idle_since = None
 
-    def _forget(self, stream: Stream) -> None:
-        self.streams.pop(stream.stream_id, None)
-        self._negotiating.pop(stream.stream_id, None)
+    def _gone_away(self, code: int) -> None:
+        """The remote opens and accepts nothing more: what is open goes on, and without streams there is nothing left to do."""
+        if code:
+            self._end(ConnectionLost(f"the remote ended the connection with error code {code}"))
+            return
+        self._remote_gone = True
         if not self.streams:
-            self.idle_since = self.loop.time()
-
-    def _gone_away(self) -> None:
-        """The remote opens and accepts nothing more; without streams there is nothing left to do."""
-        if self._phase is _Phase.OPEN and not self.streams:
             self.close()
 
     # output
@@ -349,44 +388,37 @@ class Pump:
     def _turn_ended(self) -> None:
         self._armed = False
         self._wrote_this_turn = False
+        self.batches = 0
         self._flush()
         self._arm_timer()
 
     def _flush(self) -> None:
         """Cut, seal and write what is due, while the link takes it."""
-        link = self._link
-        if link is None or not self._writable or self._phase is _Phase.CLOSED:
+        link, session, writer = self._link, self._session, self._writer
+        if not self._writable or link is None:
             return
-        if (early := self._upgrade.take_output(_BATCH_BYTES)) and self._session is None:
-            link.write(b"".join(early))
-            return
-        session, writer = self._session, self._writer
         if session is None or writer is None:
+            if self._upgrade is not None and (output := self._upgrade.take_output(_BATCH_BYTES)):
+                link.write(b"".join(output))
             return
-        if self._phase is _Phase.LINGERING:  # our direction is closed: answers to what still comes have no way out
-            while session.has_output() and session.take_output(_BATCH_BYTES):
-                pass
+        if self._early:  # our last handshake message shares a write with the first record
+            early, self._early = self._early, []
+            link.write(b"".join([*early, writer.seal(session.take_output(_BATCH_BYTES))]))
         while session.has_output() and self._writable:
             sealed = writer.seal(session.take_output(_BATCH_BYTES))
-            if early:  # our last handshake message and the first record share a write
-                sealed = b"".join((*early, sealed))
-                early = []
-            if not sealed:
-                break
-            link.write(sealed)
-        if early:
-            link.write(b"".join(early))
+            if sealed:
+                link.write(sealed)
         self._pending_bytes = 0
-        now = self.loop.time()
+        now = self.clock()
         self._dispatch(session, now)
         if not session.reading_paused:
             link.resume_reading()
         if self._phase is _Phase.DRAINING and session.all_sent:
-            self._say_goodbye(session, writer, link, now)
+            self._say_goodbye(session, writer, link)
 
-    def _say_goodbye(self, session: YamuxSession, writer: RecordWriter, link: Link, now: float) -> None:
+    def _say_goodbye(self, session: YamuxSession, writer: RecordWriter, link: Link) -> None:
         self._phase = _Phase.LINGERING
-        self._phase_deadline = now + self._config.close_timeout_s
+        self._said_all, self._writable = True, False
         session.go_away()
         sealed = writer.seal(session.take_output(_BATCH_BYTES))
         if sealed:
@@ -409,7 +441,7 @@ class Pump:
         if self._phase is _Phase.CLOSED:
             return None
         deadline = self._phase_deadline
-        session = self._session
+        session = self._session if self._phase is not _Phase.LINGERING else None
         if session is not None and (due := session.deadline()) is not None and (deadline is None or due < deadline):
             deadline = due
         if self._negotiating:
@@ -420,11 +452,11 @@ class Pump:
 
     def _timer_fired(self) -> None:
         self._timer = None
-        now = self.loop.time()
+        now = self.clock()
         if self._phase_deadline is not None and now >= self._phase_deadline:
             self._phase_timed_out()
         self._end_slow_negotiations(now)
-        if self._session is not None:
+        if self._session is not None and self._phase is not _Phase.LINGERING:
             self._session.tick(now)
             self._dispatch(self._session, now)
             self._arm_flush()
@@ -462,19 +494,24 @@ class Pump:
         """Tell everybody, once, and close the link."""
         if self._phase is _Phase.CLOSED:
             return
-        was_open = self._connection is not None
         remote = self._phase in (_Phase.UPGRADING, _Phase.OPEN)
         self._phase = _Phase.CLOSED
+        self._said_all, self._writable = True, False
+        self._upgrade = None
         self._error = error or ConnectionLost(remote=remote)
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._cancel_timer()
         self._fail_streams(self._error)
         if self._session is not None:
             self._session.abort(self._error)
         if self._link is not None:
-            self._link.close()
-        if was_open and self._connection is not None:
+            self._link.close()  # which waits for what is queued, but not for ever: a remote that reads nothing holds no socket of ours
+            self._timer = self.loop.call_later(self._config.close_timeout_s, self._link.abort)
+        if self._connection is not None:
             self._connection.pump_ended(error)
         else:
             self._callbacks.on_failed(self._error)
+
+    def _cancel_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections import deque
+from typing import Final
 
 from peerstack.wire.machine import Buffer
 
 __all__ = ["ReceiveBuffer"]
 
+_SMALL_BYTES: Final = 1024  # less than this is gathered, or a peer that sends two bytes a frame would fill memory with chunk objects
+_GATHERED_BYTES: Final = 64 << 10
+
 
 class ReceiveBuffer:
-    """A queue of chunks, handed over as they came.
+    """A queue of chunks, handed over as they came (only small ones that wait behind others are gathered).
 
     Credit for a byte is owed once, when the reader has taken it, or earlier when a reader says it wants more than fits in the window
     (`claim`). Every method that frees bytes returns the credit to give for them.
@@ -19,14 +23,27 @@ class ReceiveBuffer:
     __slots__ = ("_chunks", "_claimed", "size")
 
     def __init__(self) -> None:
-        self._chunks: deque[Buffer] = deque()
+        self._chunks: deque[Buffer | bytearray] = deque()
         self._claimed = 0  # bytes at the front whose credit was given already
         self.size = 0
 
     def append(self, data: Buffer) -> None:
-        """Take bytes that arrived; the buffer is kept, not copied."""
-        self._chunks.append(data)
-        self.size += len(data)
+        """Take bytes that arrived; the buffer is kept, not copied, unless it is small and others wait before it."""
+        size = len(data)
+        if self._chunks and size < _SMALL_BYTES:
+            self._gather(data, size)
+        else:
+            self._chunks.append(data)
+        self.size += size
+
+    def _gather(self, data: Buffer, size: int) -> None:
+        last = self._chunks[-1]
+        if type(last) is bytearray and len(last) + size <= _GATHERED_BYTES:
+            last += data
+        elif len(last) < _SMALL_BYTES:
+            self._chunks[-1] = bytearray(last) + data
+        else:
+            self._chunks.append(bytearray(data))
 
     def take_chunk(self, limit: int) -> tuple[bytes, int]:
         """Take up to `limit` bytes of the first chunk: the cheapest way to read. Returns them and the credit."""
@@ -44,7 +61,7 @@ class ReceiveBuffer:
         """Take exactly `count` bytes, which must be there. Returns them and the credit."""
         if self._chunks and len(self._chunks[0]) >= count:
             return self.take_chunk(count)
-        pieces: list[Buffer] = []
+        pieces: list[Buffer | bytearray] = []
         missing = count
         while missing:
             chunk = self._chunks.popleft()
@@ -56,17 +73,17 @@ class ReceiveBuffer:
             missing -= len(chunk)
         return b"".join(pieces), self._freed(count)
 
-    def peek(self, count: int) -> bytes:
-        """Look at up to `count` bytes at the front."""
-        if self._chunks and len(self._chunks[0]) >= count:
-            return bytes(self._chunks[0][:count])
-        pieces: list[Buffer] = []
-        missing = count
+    def peek(self, start: int, stop: int) -> bytes:
+        """Look at the bytes from `start` up to `stop`, as far as they are there."""
+        pieces: list[Buffer | bytearray] = []
         for chunk in self._chunks:
-            if missing <= 0:
+            if stop <= 0:
                 break
-            pieces.append(chunk[:missing])
-            missing -= len(chunk)
+            size = len(chunk)
+            if start < size:
+                pieces.append(chunk[max(0, start) : stop])
+            start -= size
+            stop -= size
         return b"".join(pieces)
 
     def claim(self) -> int:

@@ -64,13 +64,13 @@ class TcpTransport:
         loop = asyncio.get_running_loop()
         source = self._source_port(address) if self._config.dial_from_listen_port else None
         try:
-            if source is None:
-                _, link = await loop.create_connection(lambda: _TcpLink(self._receive_buffer, receiver, address), host, port)
-            else:
-                sock = await _connect_from(source, host, port)
-                _, link = await loop.create_connection(lambda: _TcpLink(self._receive_buffer, receiver, address), sock=sock)
+            sock = await _connect_from(source, host, port) if source is not None else None
+            where: dict[str, Any] = {"host": host, "port": port} if sock is None else {"sock": sock}
+            _, link = await loop.create_connection(lambda: _TcpLink(self._receive_buffer, receiver, address), **where)
         except OSError as error:
             raise DialError(f"cannot connect to {address}: {os.strerror(error.errno) if error.errno else error}") from error
+        if link.nameless:
+            raise DialError(f"{address} reset the connection at once")
         return link
 
     async def listen(self, address: Address, accept: Accept) -> _TcpListener:
@@ -124,7 +124,7 @@ class _TcpListener:
 class _TcpLink(asyncio.BufferedProtocol):
     """One socket: an asyncio protocol towards the loop, a `Link` towards the pump."""
 
-    __slots__ = ("_accept", "_buffer", "_local", "_paused", "_receiver", "_remote", "_transport")
+    __slots__ = ("_accept", "_buffer", "_local", "_paused", "_receiver", "_remote", "_transport", "nameless")
 
     def __init__(self, buffer: memoryview, receiver: LinkReceiver | Accept, remote: Address | None) -> None:
         self._buffer = buffer
@@ -134,6 +134,7 @@ class _TcpLink(asyncio.BufferedProtocol):
         self._local: Address | None = None
         self._paused = False
         self._transport: asyncio.Transport | None = None
+        self.nameless = False  # the remote was gone before its address could be asked for
 
     # what the loop calls
 
@@ -143,11 +144,14 @@ class _TcpLink(asyncio.BufferedProtocol):
         try:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._local = _address_of(transport.get_extra_info("sockname"))
-            if self._accept is not None:
-                self._remote = _address_of(transport.get_extra_info("peername"))
-                self._receiver = self._accept(self._remote)
+            remote = self._remote or _address_of(transport.get_extra_info("peername"))
         except (OSError, InvalidAddress, TypeError):  # the remote is gone already: it has no name any more
+            self.nameless = True
             self._receiver = None
+        else:
+            self._remote = remote
+            if self._accept is not None:
+                self._receiver = self._accept(remote)
         if self._receiver is None:
             self._transport.abort()
         else:
@@ -235,15 +239,20 @@ def _address_of(sockname: Any) -> Address:
     return Address.parse(f"/{kind}/{host.partition('%')[0]}/tcp/{port}")
 
 
-async def _connect_from(source_port: int, host: str, port: int) -> socket.socket:
+async def _connect_from(source_port: int, host: str, port: int) -> socket.socket | None:
+    """Connect from a port of ours; None where the system does not let us (such a connection exists already, for one)."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
         sock.setblocking(False)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         sock.bind(("::" if family == socket.AF_INET6 else "0.0.0.0", source_port))  # noqa: S104 - dials out only, from the listeners' port
         await asyncio.get_running_loop().sock_connect(sock, (host, port))
-    except BaseException:
+    except BaseException as error:
         sock.close()
+        if isinstance(error, OSError) and error.errno in (errno.EADDRINUSE, errno.EADDRNOTAVAIL):
+            return None
         raise
     return sock

@@ -149,6 +149,7 @@ class YamuxSession:
         core = self._core
         events = core.events
         core.events = []
+        self._table.untold.clear()
         return events
 
     # Commands.

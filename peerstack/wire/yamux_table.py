@@ -22,9 +22,11 @@ class StreamTable:
     Attributes:
         live: Streams that are open at least one way.
         lingering: Streams closed both ways with unread bytes; their ids stay taken.
+        untold: Ids of streams that ended since the session's events were last taken; they stay taken as well, so that within one batch of
+            events an id means one stream.
     """
 
-    __slots__ = ("_budget", "_config", "_finishing", "_inbound", "_next_id", "_outbound", "_unacked", "lingering", "live")
+    __slots__ = ("_budget", "_config", "_finishing", "_inbound", "_next_id", "_outbound", "_unacked", "lingering", "live", "untold")
 
     def __init__(self, config: YamuxConfig, budget: ReceiveBudget, *, initiator: bool) -> None:
         self._config = config
@@ -36,6 +38,7 @@ class StreamTable:
         self._finishing: dict[int, float] = {}  # stream id -> since when the remote is silent; about in that order
         self.live: dict[int, YamuxStream] = {}
         self.lingering: dict[int, YamuxStream] = {}
+        self.untold: set[int] = set()
 
     def open(self, now: float) -> YamuxStream:
         """Add a stream of ours.
@@ -58,11 +61,11 @@ class StreamTable:
         return stream
 
     def accept(self, stream_id: int, now: float) -> YamuxStream | None:
-        """Add a stream of the remote's, or return None if it has too many.
+        """Add a stream of the remote's, or return None if it has too many or the id is not free yet.
 
         Those that linger count as well: else there would be no end to streams with one unread byte each.
         """
-        if self._inbound + len(self.lingering) >= self._config.max_streams_in:
+        if self._inbound + len(self.lingering) >= self._config.max_streams_in or stream_id in self.untold:
             return None
         self._inbound += 1
         stream = YamuxStream(stream_id, outbound=False, flags=ACK, now=now)
@@ -88,6 +91,7 @@ class StreamTable:
         """Take a stream that is over off the wire."""
         stream_id = stream.stream_id
         del self.live[stream_id]
+        self.untold.add(stream_id)
         self._finishing.pop(stream_id, None)
         if stream.outbound:
             self._outbound -= 1
@@ -148,5 +152,6 @@ class StreamTable:
         """The session is over."""
         self.live.clear()
         self.lingering.clear()
+        self.untold.clear()
         self._finishing.clear()
         self._budget.close()

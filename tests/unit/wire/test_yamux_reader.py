@@ -209,9 +209,16 @@ def test_a_window_update_of_nothing_says_nothing() -> None:
     assert remote.says(update(1, 0)) == []
 
 
-def test_an_id_may_be_used_again_once_its_stream_is_forgotten() -> None:
+def test_an_id_may_be_used_again_once_the_end_of_its_stream_was_told() -> None:
     remote = Remote()
-    assert kinds(remote.says(update(1, flags=SYN | RST), update(1, flags=SYN))) == [StreamOpened, StreamReset, StreamOpened]
+    assert kinds(remote.says(update(1, flags=SYN | RST))) == [StreamOpened, StreamReset]
+    assert kinds(remote.says(update(1, flags=SYN))) == [StreamOpened]
+
+
+def test_within_one_batch_of_events_an_id_means_one_stream() -> None:
+    remote = Remote()
+    assert kinds(remote.says(data(1, b"old", SYN), update(1, flags=RST), data(1, b"new", SYN))) == [StreamOpened, DataReceived, StreamReset]
+    assert remote.take() == [Frame(wire.WINDOW_UPDATE, RST, 1, wire.STREAM_RESOURCE_LIMIT_EXCEEDED)]
 
 
 # Violations.
