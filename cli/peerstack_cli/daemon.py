@@ -11,7 +11,10 @@ from contextlib import suppress
 from typing import Final
 
 from peerstack import Host, keyfile
+from peerstack.addresses import Address
 from peerstack.config import preset
+from peerstack.dht import Dht
+from peerstack.errors import ConfigError, InvalidAddress
 from peerstack.host import entry_points
 from peerstack.identity import PrivateKey
 from peerstack_cli import logs
@@ -26,7 +29,8 @@ __all__ = ["run"]
 
 _logger = logging.getLogger(__name__)
 
-_HARD_STOP_S: Final = 20  # for all of the graceful shutdown; then the operating system ends the process
+_LEAVE_S: Final = 8.0  # for the DHTs to hand over what they store
+_HARD_STOP_S: Final = 25  # for all of the graceful shutdown; then the operating system ends the process
 
 
 def run(home: Home, flags: DaemonFlags, output: Output) -> None:
@@ -39,6 +43,8 @@ def run(home: Home, flags: DaemonFlags, output: Output) -> None:
     """
     _require_extra()
     installed = entry_points.installed(entry_points.PROTOCOLS)
+    for text in (*flags.listen, *flags.bootstrap):
+        Address.parse(text)  # a mistake in a flag is one of usage ...
     settings = resolve_daemon(flags, os.environ, read_config(home.config), installed.__contains__)
     logs.configure(settings.log)
     home.create()
@@ -77,7 +83,7 @@ async def _serve(home: Home, identity: PrivateKey, settings: DaemonSettings, out
                 async with serve(Api(host, home.folder), bound):
                     _announce(host, str(bound.getsockname()), output)
                     await _until_told(task)
-            _logger.info("leaving the network")
+            await _leave(host)
     except asyncio.CancelledError:
         _logger.info("stopped before it was ready")
     else:
@@ -85,13 +91,29 @@ async def _serve(home: Home, identity: PrivateKey, settings: DaemonSettings, out
 
 
 def _host(home: Home, identity: PrivateKey, settings: DaemonSettings) -> Host:
-    return Host(
-        identity=identity,
-        listen=settings.listen,
-        bootstrap=settings.bootstrap,
-        protocols=settings.protocols,
-        config=preset(settings.preset, protocol_settings=settings.protocol_settings, data_folder=str(home.folder)),
-    )
+    try:
+        return Host(
+            identity=identity,
+            listen=settings.listen,
+            bootstrap=settings.bootstrap,
+            protocols=settings.protocols,
+            config=preset(settings.preset, protocol_settings=settings.protocol_settings, data_folder=str(home.folder)),
+        )
+    except InvalidAddress as error:  # ... anywhere else one of configuration
+        raise ConfigError(f"listen or bootstrap: {error}") from error
+
+
+async def _leave(host: Host) -> None:
+    """Hand over what the DHTs store; what goes wrong is logged and stops nobody."""
+    dhts = {name: plugin for name, plugin in host.plugins.items() if isinstance(plugin, Dht)}
+    outcomes = await asyncio.gather(*(dht.leave(timeout=_LEAVE_S) for dht in dhts.values()), return_exceptions=True)
+    for name, outcome in zip(dhts, outcomes, strict=True):
+        if isinstance(outcome, BaseException):
+            _logger.warning("%s could not leave in order: %s", name, outcome)
+        else:
+            level = logging.INFO if outcome.complete or not outcome.peers else logging.WARNING
+            done = f"{outcome.handed_over} of {outcome.records} records handed over to {len(outcome.peers)} peers"
+            _logger.log(level, "%s left: %s", name, done)
 
 
 def _stop(task: asyncio.Task[None], number: signal.Signals) -> None:

@@ -39,9 +39,7 @@ class Failure:
 
 _HINTS: Final = {
     "identity_mismatch": "ask the peer's owner for its address, and use it with the /p2p/ part it has now",
-    "interrupted": "",
     "listen_failed": "choose another address, or port 0 for any free port",
-    "not_found": "enough responsible nodes confirm that the key has no value",
     "protocol_not_supported": "ask a peer that serves it, or enable the protocol there",
     "quorum_not_met": "the write is undecided: it may be read later, or not; put it again",
     "timeout": "try again, or give it longer with --timeout",

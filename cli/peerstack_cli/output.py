@@ -41,6 +41,12 @@ class Output:
         """Talk."""
         print(text, file=self._stderr, flush=True)
 
+    def progress(self, text: str) -> None:
+        """Say on a terminal what is going on, where the next line of data will stand; elsewhere say nothing."""
+        if self._stdout.isatty() and not self.json:
+            self._stdout.write(f"{text}\r")
+            self._stdout.flush()
+
     def fail(self, error: BaseException) -> ExitCode:
         """Say what went wrong; returns what to exit with."""
         failure = failure_of(error)
