@@ -270,10 +270,7 @@ class Pump:
 
     def abort(self, error: PeerstackError | None = None) -> None:
         """Close at once; what is queued is lost."""
-        link = self._link
-        self._end(error or ConnectionLost("this side aborted the connection", remote=False))
-        if link is not None:
-            link.abort()
+        self._end(error or ConnectionLost("this side aborted the connection", remote=False), abort=True)
 
     # the upgrade
 
@@ -463,13 +460,11 @@ class Pump:
         self._arm_timer()
 
     def _phase_timed_out(self) -> None:
-        link = self._link
         if self._phase is _Phase.UPGRADING:
-            self._end(HandshakeFailed(f"no secure connection within {self._config.handshake_timeout_s} seconds"))
+            error: PeerstackError = HandshakeFailed(f"no secure connection within {self._config.handshake_timeout_s} seconds")
         else:
-            self._end(DeadlineExceeded(f"the connection did not close within {self._config.close_timeout_s} seconds"))
-        if link is not None:
-            link.abort()
+            error = DeadlineExceeded(f"the connection did not close within {self._config.close_timeout_s} seconds")
+        self._end(error, abort=True)
 
     def _end_slow_negotiations(self, now: float) -> None:
         while self._negotiating:
@@ -490,9 +485,11 @@ class Pump:
         for stream in streams.values():
             stream.failed(error)
 
-    def _end(self, error: PeerstackError | None) -> None:
-        """Tell everybody, once, and close the link."""
+    def _end(self, error: PeerstackError | None, *, abort: bool = False) -> None:
+        """Tell everybody, once, and close the link, or abort it."""
         if self._phase is _Phase.CLOSED:
+            if abort and self._link is not None:
+                self._link.abort()
             return
         remote = self._phase in (_Phase.UPGRADING, _Phase.OPEN)
         self._phase = _Phase.CLOSED
@@ -503,7 +500,9 @@ class Pump:
         self._fail_streams(self._error)
         if self._session is not None:
             self._session.abort(self._error)
-        if self._link is not None:
+        if self._link is not None and abort:
+            self._link.abort()
+        elif self._link is not None:
             self._link.close()  # which waits for what is queued, but not for ever: a remote that reads nothing holds no socket of ours
             self._timer = self.loop.call_later(self._config.close_timeout_s, self._link.abort)
         if self._connection is not None:
