@@ -333,15 +333,18 @@ class DhtConformance(ABC):
             assert network.peer_id(victim) not in again.stored
 
     async def test_a_stale_holder_is_repaired_by_a_get(self) -> None:
-        async with self.network(4) as network:
-            put = await network.dht(0).put("key", b"old", ttl=600, ack="all")
-            stale = network.numbers(put.targets)[0]
-            others = {number for number in range(4) if number != stale}
+        async with self.network(5) as network:
+            put = await network.dht(0).put("key", b"old", ttl=3000, ack="all")
+            stale, *fresh = network.numbers(put.targets)
+            others = {number for number in range(5) if number != stale}
             await network.partition(others, {stale})
-            writer = next(iter(others))
-            await network.dht(writer).put("key", b"new", ttl=600)
+            await network.dht(fresh[0]).put("key", b"new", ttl=3000)
             await network.heal()
             await self.eventually(lambda: self._reads(network, stale, "key", b"new"))
+            await asyncio.sleep(5)
+            for number in fresh:
+                await network.crash(number)
+            assert (await network.dht(stale).get("key", timeout=30)).value == b"new"
 
     # -- change ----------------------------------------------------------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ from peerstack.dht.contract import Dht
 from peerstack.dht.namespaces import Namespaces
 from peerstack.dht.parameters import KADEMLIA_PRESETS, NetworkParameters
 from peerstack.dht.store import MemoryStore, Rules
-from peerstack.errors import Closed
+from peerstack.errors import Closed, DeadlineExceeded
 from peerstack.identity import PeerId, PrivateKey
 from peerstack.testing.dht_conformance import DhtNetwork
 from peerstack.testing.message_network import LinkModel, MessageNetwork
@@ -213,5 +213,8 @@ class SimulatedKademlia(DhtNetwork):
         node.node.start(contacts)
 
     async def _until_ready(self, node: SimulatedNode) -> None:
-        while not node.node.ready:  # noqa: ASYNC110  (virtual time)
+        deadline = asyncio.get_running_loop().time() + 3 * self.parameters.forget_s
+        while not node.node.ready:
+            if asyncio.get_running_loop().time() > deadline:
+                raise DeadlineExceeded(f"a node is not ready: {node.node.topology()}")
             await asyncio.sleep(0.05)
