@@ -11,6 +11,7 @@
     ├── InvalidAddress               (ValueError)       text or bytes that are no usable multiaddr
     ├── DialError                    (ConnectionError)  no address of a peer could be reached
     ├── ListenError                  (OSError)          an address cannot be listened on
+    ├── StoreError                   (OSError)          the store's file cannot be opened, read or written
     ├── SecurityError                (ConnectionError)  the secure channel could not be set up
     │   ├── PeerIdMismatch                              somebody else answered
     │   └── HandshakeFailed                             the Noise handshake failed
@@ -70,6 +71,7 @@ __all__ = [
     "ProtocolViolation",
     "QuorumNotMet",
     "SecurityError",
+    "StoreError",
     "StreamBusy",
     "StreamClosed",
     "StreamReset",
@@ -148,6 +150,20 @@ class ListenError(PeerstackError, OSError):
     """An address cannot be listened on (in use, not ours, not permitted)."""
 
     code = "listen_failed"
+
+
+class StoreError(PeerstackError, OSError):
+    """A store's file cannot be opened, read or written: damaged, foreign, locked, read-only, or the disk is full.
+
+    Attributes:
+        kept_as: Where a file that cannot be used was moved to, or "": it was left where it is.
+    """
+
+    code = "store"
+
+    def __init__(self, message: str, *, kept_as: str = "") -> None:
+        super().__init__(message)
+        self.kept_as = kept_as
 
 
 class SecurityError(PeerstackError, ConnectionError):

@@ -272,6 +272,64 @@ class StoreConformance:
             forgotten = NOW + 8 * 24 * HOUR
             assert await self._fill(store, _REPAIR, 6, at=forgotten) == 4
 
+    # -- order and commits ------------------------------------------------------------------------------------------------------------
+
+    async def test_calls_that_nobody_waited_for_take_effect_in_their_order_and_are_answered_in_it(self) -> None:
+        async with self._store() as store:
+            answers: list[tuple[int, object]] = []
+            record, later = _ALICE.put(_SLOT), _ALICE.put(_SLOT, at=NOW + 1)
+            calls: tuple[Callable[[Callable[[object], None]], None], ...] = (
+                lambda done: store.merge([record], source=_CLIENT, now=NOW, done=lambda outcomes: done(outcomes[0].status)),
+                lambda done: store.merge([later], source=_CLIENT, now=NOW, done=lambda outcomes: done(outcomes[0].status)),
+                lambda done: store.drop([record], done=done),
+                lambda done: store.drop([later], done=done),
+                lambda done: store.merge([record], source=_CLIENT, now=NOW, done=lambda outcomes: done(outcomes[0].status)),
+                lambda done: store.sweep(record.expires_at, done=done),
+                lambda done: store.merge([record], source=_CLIENT, now=NOW, done=lambda outcomes: done(outcomes[0].status)),
+            )
+            for number, call in enumerate(calls):
+                call(lambda answer, number=number: answers.append((number, answer)))  # type: ignore[misc]
+            await _merge(store, [])
+            stored = Status.STORED
+            assert answers == list(enumerate((stored, stored, 0, 1, stored, Swept(expired=1, forgotten=0), stored)))
+
+    async def test_whoever_is_told_can_read_it(self) -> None:
+        async with self._store() as store:
+            seen: list[Record | None] = []
+            records = [_ALICE.put(Slot("kv", b"%d" % n)) for n in range(20)]
+            for record in records:
+                store.merge([record], source=_CLIENT, now=NOW, done=lambda _, slot=record.slot: seen.append(store.get(slot, now=NOW)))  # type: ignore[misc]
+            await _merge(store, [])
+            assert seen == records
+
+    async def test_closing_answers_whatever_was_asked_before(self) -> None:
+        async with self._store() as store:
+            statuses: list[Status] = []
+            for n in range(20):
+                record = _ALICE.put(Slot("kv", b"%d" % n))
+                store.merge([record], source=_CLIENT, now=NOW, done=lambda outcomes: statuses.append(outcomes[0].status))
+            await store.close()
+            assert statuses == [Status.STORED] * 20
+
+    async def test_a_callback_may_ask_for_more(self) -> None:
+        async with self._store() as store:
+            outcomes: asyncio.Future[list[Outcome]] = asyncio.get_running_loop().create_future()
+            record = _ALICE.put(_SLOT)
+
+            def stored(_: list[Outcome]) -> None:
+                store.merge([record], source=_CLIENT, now=NOW, done=outcomes.set_result)
+
+            store.merge([record], source=_CLIENT, now=NOW, done=stored)
+            assert [outcome.status for outcome in await outcomes] == [Status.EQUAL]
+
+    async def test_senders_list_may_change_after_the_call(self) -> None:
+        async with self._store() as store:
+            records = [_ALICE.put(_SLOT)]
+            outcomes: asyncio.Future[list[Outcome]] = asyncio.get_running_loop().create_future()
+            store.merge(records, source=_CLIENT, now=NOW, done=outcomes.set_result)
+            records.clear()
+            assert len(await outcomes) == 1
+
     # -- walking and dropping ---------------------------------------------------------------------------------------------------------
 
     async def test_a_range_is_walked_in_order_page_by_page(self) -> None:

@@ -181,7 +181,8 @@ class RecordStore(Protocol):
     """Keeps at most one record per slot: the merge of all it was given and could take.
 
     Every reading call says what time it is, and never sees the value of a record that is dead by then, nor a record that is forgotten by
-    then. After `close` every call raises `peerstack.errors.Closed`.
+    then; it sees whatever `done` was called for. Writes take effect in the order of the calls. A store on disk raises
+    `peerstack.errors.StoreError` where it cannot read. After `close` every call raises `peerstack.errors.Closed`.
     """
 
     def merge(self, records: Sequence[Record], *, source: Source, now: int, done: Callable[[list[Outcome]], None]) -> None:
@@ -191,8 +192,8 @@ class RecordStore(Protocol):
             records: Any number, of any slots; those of one slot are merged in order.
             source: Who sends them, and why.
             now: The wall clock, microseconds.
-            done: Called with one outcome per record, in order, once all that was stored is committed. Where committing fails, every
-                outcome that would have changed something is `Status.FAILED`.
+            done: Called with one outcome per record, in order, once all that was stored is committed. Where committing fails, nothing of it
+                is stored and every outcome is `Status.FAILED`.
         """
 
     def drop(self, records: Sequence[Record], *, done: Callable[[int], None]) -> None:
@@ -200,11 +201,11 @@ class RecordStore(Protocol):
 
         Args:
             records: What to drop; values do not matter.
-            done: Called with the number of records dropped, once committed.
+            done: Called with the number of records dropped, once committed; 0 where committing fails.
         """
 
     def sweep(self, now: int, *, done: Callable[[Swept], None]) -> None:
-        """Drop the values of the dead and what is to be forgotten; `done` is called once committed."""
+        """Drop the values of the dead and what is to be forgotten; `done` is called once committed, or with zeros where that fails."""
 
     def get(self, slot: Slot, *, now: int) -> Record | None:
         """The record held for a slot."""
