@@ -37,7 +37,7 @@ __all__ = ["Api", "serve"]
 _logger = logging.getLogger(__name__)
 
 _MAX_REQUEST_BYTES: Final = 256 << 10  # a value of 64 KiB in base64, and room
-_DRAIN_S: Final = 2.0
+_DRAIN_S: Final = 0.5  # waited for twice: before requests under way are cancelled, and after
 
 _STATUS: Final = {
     "usage": 400,
@@ -89,7 +89,7 @@ class Api:
                 "addrs": [str(address) for address in host.addrs],
                 "peers": len(host.peers()),
                 "connections": len(host.connections()),
-                "dht": operations.default_dht(host),
+                "dhts": operations.dhts(host),
                 "plugins": list(host.plugins),
                 "protocols": host.protocol_ids(),
             }
@@ -131,7 +131,11 @@ async def serve(api: Api, bound: socket.socket) -> AsyncIterator[None]:
         finally:
             server.close()
     finally:
+        transports = [connection.transport for connection in runner.server.connections] if runner.server is not None else []
         await runner.cleanup()
+        for transport in transports:
+            if transport is not None:
+                transport.abort()  # of a client that does not read: closing would wait for it
 
 
 @web.middleware

@@ -5,7 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
@@ -44,7 +44,7 @@ class Client:
         """Have something done; `timeout_s` is the request's own deadline, where it has one."""
         return self._call("POST", path, request, _ANSWER_TIMEOUT_S + (timeout_s or 0.0))
 
-    def stream(self, path: str, request: Mapping[str, Any], *, silence_s: float = 0.0) -> Iterator[Document]:
+    def stream(self, path: str, request: Mapping[str, Any], *, silence_s: float = 0.0) -> Generator[Document, None, None]:
         """Have something done that answers line by line, with pauses of up to `silence_s` of its own."""
         with closing(self._connect(_ANSWER_TIMEOUT_S + silence_s)) as connection:
             response = self._send(connection, "POST", path, request)

@@ -19,7 +19,7 @@ from peerstack.host import entry_points
 from peerstack.identity import PrivateKey
 from peerstack_cli import logs
 from peerstack_cli.config_file import read_config
-from peerstack_cli.failures import CommandError
+from peerstack_cli.extra import require_extra
 from peerstack_cli.flags import DaemonFlags
 from peerstack_cli.home import Home
 from peerstack_cli.output import Output
@@ -41,7 +41,7 @@ def run(home: Home, flags: DaemonFlags, output: Output) -> None:
         ConfigError: The configuration, a key file's permissions or a plugin stand against it.
         ListenError: An address cannot be listened on.
     """
-    _require_extra()
+    require_extra()
     installed = entry_points.installed(entry_points.PROTOCOLS)
     for text in (*flags.listen, *flags.bootstrap):
         Address.parse(text)  # a mistake in a flag is one of usage ...
@@ -51,15 +51,6 @@ def run(home: Home, flags: DaemonFlags, output: Output) -> None:
     with home.locked(), asyncio.Runner(loop_factory=_loop_factory()) as runner:
         identity = keyfile.load_or_create(home.identity)
         runner.run(_serve(home, identity, settings, output))
-
-
-def _require_extra() -> None:
-    try:
-        import aiohttp  # noqa: F401 - only whether it is there
-    except ImportError as error:
-        raise CommandError(
-            "missing_extra", f"the daemon needs {error.name}, which is not installed", "pip install 'peerstack[daemon]'"
-        ) from error
 
 
 def _loop_factory() -> type[asyncio.AbstractEventLoop] | None:

@@ -15,6 +15,7 @@ import typer
 
 from peerstack_cli.demo_nodes import Interrupts, Node, Nodes
 from peerstack_cli.exit_codes import ExitCode
+from peerstack_cli.extra import require_extra
 from peerstack_cli.failures import CommandError
 from peerstack_cli.output import Output
 from peerstack_cli.session import Session
@@ -30,6 +31,7 @@ _POLL_S: Final = 0.05
 
 def run(session: Session, dht: str) -> None:
     """Run it all; exits with a failure unless every read gave the right bytes."""
+    require_extra()
     demo = _Demo(session.output, dht)
     began = time.monotonic()
     with Interrupts() as interrupts, Nodes(interrupts) as nodes:

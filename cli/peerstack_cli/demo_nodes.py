@@ -132,12 +132,15 @@ class Nodes:
         self._all: list[Node] = []
 
     def __enter__(self) -> Nodes:
-        with self._interrupts.held():
-            self._folder = Path(tempfile.mkdtemp(prefix="peerstack-demo-"))
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
-        self._interrupts.hold()
+        try:
+            self._interrupts.hold()
+        finally:
+            self._end()
+
+    def _end(self) -> None:
         for node in self._all:
             if node.process.poll() is None:
                 node.process.kill()
@@ -169,18 +172,24 @@ class Nodes:
             node.leave()
 
     def _spawn(self, dht: str, bootstrap: Sequence[str]) -> Node:
-        assert self._folder is not None
-        home = Home(self._folder / str(len(self._all)))
-        home.create()
-        home.config.write_text(f"[protocols.{dht}]\n")
-        command = [sys.executable, "-m", "peerstack_cli", "daemon", "--json", "--home", str(home.folder), "--preset", "local"]
-        command += ["--listen", "/ip4/127.0.0.1/tcp/0", *(part for address in bootstrap for part in ("--bootstrap", address))]
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("PEERSTACK_")}
-        # A session of its own: Ctrl-C in the terminal is for the demo, which then ends its nodes.
-        with self._interrupts.held(), (home.folder / "stderr").open("wb") as stderr:
-            process = subprocess.Popen(  # noqa: S603 - our own program
-                command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=stderr, env=environment, start_new_session=True
-            )
-            node = Node(str(len(self._all) + 1), home, process)
+        name = str(len(self._all) + 1)
+        with self._interrupts.held():
+            if self._folder is None:
+                self._folder = Path(tempfile.mkdtemp(prefix="peerstack-demo-"))
+            home = Home(self._folder / name)
+            home.create()
+            home.config.write_text(f"[protocols.{dht}]\n")
+            node = Node(name, home, _launch(home, bootstrap))
             self._all.append(node)
         return node
+
+
+def _launch(home: Home, bootstrap: Sequence[str]) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "peerstack_cli", "daemon", "--json", "--home", str(home.folder), "--preset", "local"]
+    command += ["--listen", "/ip4/127.0.0.1/tcp/0", *(part for address in bootstrap for part in ("--bootstrap", address))]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PEERSTACK_")}
+    # A session of its own: Ctrl-C in the terminal is for the demo, which then ends its nodes.
+    with (home.folder / "stderr").open("wb") as stderr:
+        return subprocess.Popen(  # noqa: S603 - our own program
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=stderr, env=environment, start_new_session=True
+        )

@@ -40,9 +40,13 @@ def show_id(session: Session) -> None:
     """Show who this home is, and where the daemon can be reached if it runs.
 
     Raises:
-        KeyFileError: There is no identity, or it cannot be used.
+        CommandError: There is no identity (``bad_config``).
+        KeyFileError: It cannot be used.
     """
-    key = keyfile.load(session.home.identity)
+    home = session.home
+    if not home.identity.exists():
+        raise CommandError("bad_config", f"there is no identity in {home.folder}", f"make one: peerstack init --home {home.folder}")
+    key = keyfile.load(home.identity)
     try:
         addresses: list[str] | None = session.client().get("/v1/status")["addrs"]
     except CommandError as error:

@@ -16,7 +16,7 @@ from peerstack_cli.documents import Document, get_document, key_bytes, milliseco
 from peerstack_cli.failures import CommandError
 from peerstack_cli.requests import Request
 
-__all__ = ["DHT_OPERATIONS", "connect", "default_dht", "disconnect", "peers", "ping"]
+__all__ = ["DHT_OPERATIONS", "connect", "dhts", "disconnect", "peers", "ping"]
 
 _SLOT: Final = ("dht", "namespace", "key", "subkey", "timeout_s")
 _MAX_PINGS: Final = 100_000
@@ -31,9 +31,9 @@ class _Pings(Protocol):
         """Measure round trips, in seconds."""
 
 
-def default_dht(host: Host) -> str | None:
-    """The name of the first DHT enabled."""
-    return next((name for name, plugin in host.plugins.items() if isinstance(plugin, Dht)), None)
+def dhts(host: Host) -> list[str]:
+    """The names of the DHTs enabled; the first one is the default."""
+    return [name for name, plugin in host.plugins.items() if isinstance(plugin, Dht)]
 
 
 async def put(host: Host, fields: object) -> Document:
@@ -102,7 +102,7 @@ async def ping(host: Host, fields: object) -> AsyncGenerator[Document, None]:
 
 
 def _dht(host: Host, request: Request) -> tuple[str, Dht]:
-    name = request.text("dht") or default_dht(host)
+    name = request.text("dht") or next(iter(dhts(host)), None)
     if name is None:
         raise ConfigError("no DHT is enabled: add a table such as [protocols.kad] to the configuration")
     return name, host.dht(name)

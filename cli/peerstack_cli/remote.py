@@ -34,7 +34,7 @@ def status(session: Session) -> None:
         "Running for": f"{document['uptime_s']:.0f} s (process {document['pid']})",
         "Listening": "\n".join(document["addrs"]) or "nowhere",
         "Peers": f"{document['peers']} ({document['connections']} connections)",
-        "DHT": document["dht"] or "none",
+        "DHTs": ", ".join(document["dhts"]) or "none",
         "Plugins": ", ".join(document["plugins"]),
     }
     session.output.document(document, _table([[f"{name}:", line] for name, text in rows.items() for line in str(text).split("\n")]))
@@ -70,8 +70,8 @@ def ping(session: Session, options: PingOptions) -> None:
         times.append(document["rtt_ms"])
         if not session.output.json:
             session.output.line(f"seq={document['seq']} time={document['rtt_ms']:.3f} ms")
-    if not times:
-        raise CommandError("failure", "the daemon sent no round-trip time")
+    if len(times) < options.count:
+        raise CommandError("not_running", f"the daemon ended after {len(times)} of {options.count} round trips")
     summary = {
         "target": options.target,
         "sent": len(times),

@@ -53,12 +53,12 @@ class Session:
         return Client(self.home)
 
     def configure_logging(self) -> None:
-        """Log as the options, the environment and the configuration say: of a command that is no daemon, warnings only by default."""
+        """Log as the options, the environment and the configuration say: of a command that is no daemon, errors only by default."""
         from peerstack_cli import logs
         from peerstack_cli.config_file import read_config
         from peerstack_cli.settings import resolve_log
 
-        logs.configure(resolve_log(self.log, os.environ, read_config(self.home.config), default_level="warning"))
+        logs.configure(resolve_log(self.log, os.environ, read_config(self.home.config), default_level="error"))
 
 
 _COMMON: Final = {"home": HomeOption, "json": JsonOption, "log_level": LevelOption, "log_format": FormatOption}

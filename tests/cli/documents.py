@@ -21,16 +21,16 @@ _CHECKS: Mapping[str, Callable[[Any], bool]] = {
 
 def table_rows(path: Path) -> list[list[str]]:
     """The cells of every table row of a page."""
-    rows = [line.strip().strip("|").split(" | ") for line in path.read_text().splitlines() if line.startswith("| ")]
-    return [[cell.strip() for cell in row] for row in rows]
+    lines = [line for line in path.read_text().splitlines() if line.startswith("| ")]
+    return [[cell.strip() for cell in line.strip().strip("|").split("|")] for line in lines]
 
 
 def documented() -> dict[str, dict[str, str]]:
     """Document -> field path -> type."""
     documents: dict[str, dict[str, str]] = {}
-    for document, path, kind, _ in table_rows(DOCS / "json.md"):
-        if path.startswith("`"):
-            documents.setdefault(document, {})[path.strip("`")] = kind
+    for row in table_rows(DOCS / "json.md"):
+        if len(row) == 4 and row[1].startswith("`"):
+            documents.setdefault(row[0], {})[row[1].strip("`")] = row[2]
     return documents
 
 

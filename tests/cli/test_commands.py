@@ -205,7 +205,7 @@ def test_status_and_id_know_the_addresses(network: tuple[Daemon, Daemon], run: C
     code, status = run("status", "--home", a.home)
     assert code == 0
     check("status", status)
-    assert (status["peer_id"], status["pid"], status["dht"]) == (a.ready["peer_id"], a.process.pid, "kad")
+    assert (status["peer_id"], status["pid"], status["dhts"][0]) == (a.ready["peer_id"], a.process.pid, "kad")
     code, identity = run("id", "--home", a.home)
     check("id", identity)
     assert (code, identity["running"], identity["addrs"]) == (0, True, a.ready["addrs"])

@@ -11,14 +11,17 @@ import stat
 import subprocess
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
+from peerstack_cli.client import Client
+from peerstack_cli.home import Home
 from peerstack_cli.main import main
 
 from peerstack import keyfile
 from peerstack.identity import PrivateKey
-from tests.cli.daemons import COMMAND, LOOPBACK, daemon, environment, peerstack, until
-from tests.cli.documents import check
+from tests.cli.daemons import COMMAND, LOOPBACK, Daemon, daemon, environment, peerstack, until
+from tests.cli.documents import DOCS, check, table_rows
 
 NOBODY = 65534
 
@@ -188,22 +191,61 @@ def test_a_table_disables_the_default_dht_and_commands_say_what_is_missing(tmp_p
     assert "'kad' is not enabled" in said
 
 
+def ask(running: Daemon, request: str, body: str = "") -> tuple[int, dict[str, Any]]:
+    connection = http.client.HTTPConnection("localhost")
+    with socket.socket(socket.AF_UNIX) as connection.sock:
+        connection.sock.connect(running.ready["api"])
+        method, _, path = request.partition(" ")
+        connection.request(method, path, body=body)
+        response = connection.getresponse()
+        return response.status, json.loads(response.read())
+
+
 def test_the_api_refuses_what_it_does_not_know(tmp_path: Path) -> None:
     with daemon(tmp_path / "home") as running:
 
-        def ask(method: str, path: str, body: str = "") -> tuple[int, str]:
-            connection = http.client.HTTPConnection("localhost")
-            with socket.socket(socket.AF_UNIX) as connection.sock:
-                connection.sock.connect(running.ready["api"])
-                connection.request(method, path, body=body)
-                response = connection.getresponse()
-                document = json.loads(response.read())
+        def refusal(request: str, body: str = "") -> tuple[int, str]:
+            status, document = ask(running, request, body)
             check("error", document)
-            return response.status, document["error"]["code"]
+            return status, document["error"]["code"]
 
-        assert ask("GET", "/v1/nope") == (404, "usage")
-        assert ask("PUT", "/v1/put") == (405, "usage")
-        assert ask("POST", "/v1/get", "{") == (400, "usage")
-        assert ask("POST", "/v1/get", '{"kee": 1}') == (400, "usage")
-        assert ask("POST", "/v1/ping", '{"target": "nobody"}') == (400, "invalid_peer_id")
-        assert ask("POST", "/v1/put", json.dumps({"key": "k", "value": "x" * (300 << 10)})) == (413, "usage")
+        assert refusal("GET /v1/nope") == (404, "usage")
+        assert refusal("PUT /v1/put") == (405, "usage")
+        assert refusal("POST /v1/get", "{") == (400, "usage")
+        assert refusal("POST /v1/get", "[]") == (400, "usage")
+        assert refusal("POST /v1/ping", '{"target": "nobody"}') == (400, "invalid_peer_id")
+        assert refusal("POST /v1/put", json.dumps({"key": "k", "value": "x" * (300 << 10)})) == (413, "usage")
+        assert refusal("POST /v1/get", '{"key": "nope"}') == (404, "not_found")
+
+
+def test_the_api_has_the_paths_and_fields_that_are_documented(tmp_path: Path) -> None:
+    rows = [row for row in table_rows(DOCS / "json.md") if row[0].startswith(("`GET", "`POST"))]
+    assert len(rows) == 8
+    with daemon(tmp_path / "home") as running:
+        for request, fields, answer in rows:
+            status, document = ask(running, request.strip("`"), '{"nope": 1}' if fields else "")
+            if fields:
+                assert status == 400
+                assert document["error"]["message"].endswith(f"choose from {fields.replace('`', '')}")
+            else:
+                check(answer, document)
+
+
+def test_a_client_that_does_not_read_its_answer_does_not_hold_the_daemon_up(tmp_path: Path) -> None:
+    with daemon(tmp_path / "a") as first, daemon(tmp_path / "b") as second:
+        pongs = Client(Home(first.home)).stream("/v1/ping", {"target": second.address, "count": 100_000, "interval_s": 0.001})
+        assert next(pongs)["seq"] == 1
+        assert first.stop()[0] == 0
+        pongs.close()
+
+
+def test_a_ping_that_is_cut_off_says_so(tmp_path: Path) -> None:
+    with daemon(tmp_path / "a") as first, daemon(tmp_path / "b") as second:
+        command = [*COMMAND, "ping", second.address, "--home", str(first.home), "-c", "100000", "-i", "1ms"]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment()) as ping:
+            assert ping.stdout is not None
+            assert ping.stdout.readline().startswith(b"seq=1 ")
+            assert first.stop()[0] == 0
+            _, stderr = ping.communicate(timeout=30)
+    assert ping.returncode == 3
+    assert b"the daemon ended" in stderr

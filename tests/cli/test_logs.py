@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import logging
-from collections.abc import Iterator
 
 import pytest
 from peerstack_cli.logs import LogSettings, configure
@@ -13,19 +12,6 @@ from peerstack_cli.logs import LogSettings, configure
 from peerstack.errors import ConfigError
 
 NAMES = ("peerstack.wire.noise", "peerstack.plugin.kad", "peerstack_kad.plugin", "peerstack.host.dialer", "aiohttp.access", "acme.deep")
-
-
-@pytest.fixture(autouse=True)
-def _logging_restored() -> Iterator[None]:
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    levels = {name: logger.level for name, logger in logging.root.manager.loggerDict.items() if isinstance(logger, logging.Logger)}
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    for name, logger in logging.root.manager.loggerDict.items():
-        if isinstance(logger, logging.Logger):
-            logger.setLevel(levels.get(name, logging.NOTSET))
 
 
 def parse(level: str, style: str = "text") -> LogSettings:

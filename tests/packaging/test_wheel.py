@@ -203,4 +203,5 @@ asyncio.run(main())
         assert run(daemon, "-c", client).strip() == "HELLO?!"
     finally:
         process.terminate()
-        assert process.wait(30) == 0
+        process.communicate(timeout=30)
+        assert process.returncode == 0
