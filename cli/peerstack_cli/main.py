@@ -34,6 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not _is_usage_error(error):
             return _crashed(output, error)
         return output.fail(_usage(error))
+    if code == ExitCode.INTERRUPTED:  # what typer makes of Ctrl-C
+        return output.fail(CommandError("interrupted", "interrupted"))
     return code if isinstance(code, int) else ExitCode.OK
 
 

@@ -20,6 +20,7 @@ class Output:
         self.json = json
         self._stdout = stdout or sys.stdout
         self._stderr = stderr or sys.stderr
+        self._progressing = False
 
     def document(self, document: Mapping[str, Any], text: str) -> None:
         """Give a result: the document, or its text for people."""
@@ -27,6 +28,7 @@ class Output:
 
     def line(self, text: str) -> None:
         """Write a line of data, at once."""
+        self._clear()
         print(text, file=self._stdout, flush=True)
 
     def raw(self, data: bytes) -> None:
@@ -39,13 +41,16 @@ class Output:
 
     def say(self, text: str) -> None:
         """Talk."""
+        self._clear()
         print(text, file=self._stderr, flush=True)
 
     def progress(self, text: str) -> None:
         """Say on a terminal what is going on, where the next line of data will stand; elsewhere say nothing."""
         if self._stdout.isatty() and not self.json:
+            self._clear()
             self._stdout.write(f"{text}\r")
             self._stdout.flush()
+            self._progressing = True
 
     def fail(self, error: BaseException) -> ExitCode:
         """Say what went wrong; returns what to exit with."""
@@ -55,3 +60,10 @@ class Output:
         else:
             self.say(f"error: {failure.message}" + (f"\nhint: {failure.hint}" if failure.hint else ""))
         return exit_code_of(failure.code)
+
+    def _clear(self) -> None:
+        """Wipe what `progress` left on the terminal's line."""
+        if self._progressing:
+            self._progressing = False
+            self._stdout.write("\x1b[K")
+            self._stdout.flush()

@@ -63,6 +63,8 @@ def test_interrupted_it_leaves_nothing_running(folder: Path, number: signal.Sign
         assert len(left_behind(folder)[0]) == 7
         process.send_signal(number)
         assert process.wait(PATIENCE_S) == 130
+        assert process.stderr is not None
+        assert process.stderr.read() == b"error: interrupted\n"
     assert left_behind(folder) == ([], [])
 
 
