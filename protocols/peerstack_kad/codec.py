@@ -66,6 +66,7 @@ MAX_NAMED: Final = 512
 """Peers read from ``responsible``: of a whole neighbourhood in the answer to `Pull`."""
 
 _MAX_WIRE_KEY: Final = 256
+_MAX_SILENT_MS: Final = (1 << 32) - 1
 _NO_CURSOR: Final[tuple[bytes, bytes | None]] = (b"", None)
 
 
@@ -168,6 +169,7 @@ class Codec:
                 position, subkey = reply.next or _NO_CURSOR
                 message = Message(type=Message.PULL, known=reply.known, position=position, subkey=subkey)
                 message.records.extend(record.encode() for record in reply.records)
+                message.silentMs.extend(min(_MAX_SILENT_MS, round(seconds * 1000)) for seconds in reply.silent_s)
                 peers = self._write_standing(message, reply.standing)
             case PushReply():
                 greater = [o.record.encode() for o in reply.outcomes if o.status is Status.SUPERSEDED and o.record is not None]
@@ -294,7 +296,8 @@ class Codec:
         following = _read_cursor(message)
         if following is not None and request.after is not None and following <= request.after:
             raise InvalidMessage("a page that does not lead on")
-        return PullReply(self._decode_records(message.records), self._read_standing(message), message.known, following)
+        silent = tuple(milliseconds / 1000 for milliseconds in message.silentMs[:MAX_NAMED])
+        return PullReply(self._decode_records(message.records), self._read_standing(message), message.known, following, silent)
 
     def _read_outcomes(self, message: Message, sent: Sequence[Record]) -> tuple[Outcome, ...]:
         if len(message.outcomes) != len(sent):

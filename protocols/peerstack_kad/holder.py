@@ -190,7 +190,9 @@ class Holder:
         if request.after is None:
             self._hood.count_in(sender, now)
             self._events.pulled(sender, request.settled)
-        named = (self._hood.own, *(member.contact for member in self._hood.members.values() if member.contact.key != sender.key))
+        members = [member for member in self._hood.members.values() if member.contact.key != sender.key]
+        named = (self._hood.own, *(member.contact for member in members))
+        silent = (0.0, *(max(0.0, now - member.last_heard) for member in members))
         standing = Standing(self._hood.settled and not self.leaving, named)
         low, high = prefix_range(sender.key, request.prefix)
         records = self._store.scan(low, high, now=wall_us, after=request.after, limit=MAX_PAGE_RECORDS)
@@ -199,9 +201,9 @@ class Holder:
         for index, record in enumerate(records):
             if size >= MAX_PAGE_BYTES:
                 last = records[index - 1]
-                return PullReply(tuple(page), standing, known, (last.position, last.subkey))
+                return PullReply(tuple(page), standing, known, (last.position, last.subkey), silent)
             if self._hood.rank_of(sender.key, int.from_bytes(record.position, "big")) < 2 * self._hood.replicas:
                 page.append(record)
                 size += record.size
-        full = len(records) == MAX_PAGE_RECORDS
-        return PullReply(tuple(page), standing, known, (records[-1].position, records[-1].subkey) if full else None)
+        following = (records[-1].position, records[-1].subkey) if len(records) == MAX_PAGE_RECORDS else None
+        return PullReply(tuple(page), standing, known, following, silent)

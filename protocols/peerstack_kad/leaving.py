@@ -104,20 +104,24 @@ class Leaving:
     def _tell(self) -> None:
         self._telling = True
         for contact in self._remaining:
-            self._under_way += 1
-            handed = self._authoritative and contact not in self._failed
-
-            def answered(reply: Reply | PeerstackError, _now: float, contact: Contact = contact) -> None:
-                self._under_way -= 1
-                if isinstance(reply, PeerstackError):
-                    self._fail(contact, reply)
-                else:
-                    self._told.add(contact.key)
-                self._proceed()
-
-            self._engine.ask(contact, Leave(handed), answered)
+            self._tell_one(contact, attempt=1)
         if not self._remaining:
             self._end()
+
+    def _tell_one(self, contact: Contact, *, attempt: int) -> None:
+        self._under_way += 1
+
+        def answered(reply: Reply | PeerstackError, _now: float) -> None:
+            self._under_way -= 1
+            if not isinstance(reply, PeerstackError):
+                self._told.add(contact.key)
+            elif attempt < _ATTEMPTS and not self._over:
+                self._tell_one(contact, attempt=attempt + 1)
+            else:
+                self._fail(contact, reply)
+            self._proceed()
+
+        self._engine.ask(contact, Leave(self._authoritative and contact not in self._failed), answered)
 
     def _fail(self, contact: Contact, reply: Reply | PeerstackError) -> None:
         if isinstance(reply, PeerstackError):

@@ -159,6 +159,8 @@ class PullReply:
     """Whether the source counted the sender as a server before this request."""
     next: Cursor | None = None
     """Where this page ended; None on the last one."""
+    silent_s: tuple[float, ...] = ()
+    """How long ago each of ``standing.responsible`` was last heard of: so that nobody is kept by hearsay alone."""
 
 
 @dataclass(slots=True)

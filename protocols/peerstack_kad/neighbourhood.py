@@ -13,11 +13,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Final
 
 from peerstack.dht.quorum import majority
 from peerstack_kad.keys import KEY_BITS, Contact, closest, common_prefix
 
 __all__ = ["Member", "Neighbourhood"]
+
+
+_MAX_DEPARTED: Final = 1024
 
 
 @dataclass(slots=True, eq=False)
@@ -56,6 +60,7 @@ class Neighbourhood:
         self.members: dict[int, Member] = {}
         self._handed_over: dict[int, bool] = {}  # who handed over in the present take-over -> with authority
         self._taking_over = False
+        self._departed: dict[int, float] = {}  # who left in order, and when
 
     def responsible(self, position: int) -> list[Contact]:
         """S of a key, closest first."""
@@ -99,24 +104,36 @@ class Neighbourhood:
             prefix += 1
         return prefix
 
-    def count_in(self, contact: Contact, now: float) -> bool:
-        """Count a server from now on (or note a sign of life of one that is counted); whether it is new."""
+    def count_in(self, contact: Contact, heard_at: float) -> bool:
+        """Count a server from now on, or note a sign of life of one that is counted.
+
+        Args:
+            contact: The server.
+            heard_at: When it was last heard of, by us or whoever names it.
+
+        Returns:
+            Whether it is new.
+        """
         key = contact.key
         member = self.members.get(key)
         if member is not None:
-            self.heard(key, now)
+            self.heard(key, heard_at)
             if contact.addresses:
                 member.contact = contact
             return False
-        if key == self.own.key or not self.is_near(key):
+        if key == self.own.key or not self.is_near(key) or heard_at <= self._departed.get(key, float("-inf")):
             return False
-        self.members[key] = Member(contact, now)
+        self.members[key] = Member(contact, heard_at)
         if len(self.members) > self.size:
             del self.members[max(self.members, key=self.own.key.__xor__)]
         return key in self.members
 
-    def count_out(self, key: int) -> None:
-        """No more count a server: it left in order, after handing over."""
+    def count_out(self, key: int, now: float) -> None:
+        """No more count a server: it left in order, after handing over. Who names it for what it was before does not bring it back."""
+        self._departed.pop(key, None)
+        self._departed[key] = now
+        if len(self._departed) > _MAX_DEPARTED:
+            del self._departed[next(iter(self._departed))]
         self.members.pop(key, None)
         self._handed_over.pop(key, None)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Final
 
 from peerstack.dht.store.contract import Cursor, Outcome, RecordStore, Source, SourceKind, Status
@@ -171,9 +172,9 @@ class TakeOver:
             now = self._parts.outside.time()
             if result.known:
                 self._hood.counted = True
-            for contact in result.standing.responsible:
+            for contact, silent_s in zip_longest(result.standing.responsible, result.silent_s[: len(result.standing.responsible)]):
                 if contact.key not in self._hood.members:
-                    self._hood.count_in(contact, now)
+                    self._hood.count_in(contact, now - (silent_s or 0.0))
             self._hood.handed_over(source.key, authoritative=result.standing.authoritative)
         self.proceed()
 
