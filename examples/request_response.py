@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
-from google.protobuf.struct_pb2 import Struct
+from google.protobuf.wrappers_pb2 import Int64Value, StringValue
 
 from peerstack import Host, ProtocolLimits, ProtocolPlugin, Stream
 
@@ -29,21 +29,17 @@ class WordCount(ProtocolPlugin):
 
     async def handle(self, stream: Stream) -> None:
         """Answer until the client is done; a request over the limit resets the stream."""
-        while (request := await stream.read_message(Struct, limit=self.config.max_request_bytes)) is not None:
-            answer = Struct()
-            answer["words"] = len(str(request["text"]).split())
-            await stream.write_message(answer)
+        while (request := await stream.read_message(StringValue, limit=self.config.max_request_bytes)) is not None:
+            await stream.write_message(Int64Value(value=len(request.value.split())))
 
 
 async def count_words(stream: Stream, text: str) -> int:
     """One request, one answer."""
-    request = Struct()
-    request["text"] = text
-    await stream.write_message(request)
-    answer = await stream.read_message(Struct)
+    await stream.write_message(StringValue(value=text))
+    answer = await stream.read_message(Int64Value)
     if answer is None:
         raise EOFError("the server closed the stream")
-    return int(answer["words"])
+    return answer.value
 
 
 async def main() -> list[int]:

@@ -16,7 +16,6 @@ protocols come through the same door.
 from __future__ import annotations
 
 import logging
-import random
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
