@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint types contracts check protos wheel-test lowest-test interop bench microbench clean
+.PHONY: help install demo test lint types contracts check protos wheel-test lowest-test interop interop-kad bench microbench clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -59,6 +59,9 @@ lowest-test: $(VENV)/.tested ## Run the tests against the oldest dependencies al
 
 interop: $(VENV)/.installed ## Talk to go-, rust-, js- and py-libp2p, both ways
 	@$(BIN)/python -m interop ping
+
+interop-kad: $(VENV)/.installed ## One DHT of any three of the five stacks, in all 125 combinations
+	@$(BIN)/python -m interop kad --all
 
 bench: $(VENV)/.installed ## Measure, beside the other stacks
 	@$(BIN)/python -m interop bench

@@ -1,4 +1,4 @@
-"""``python -m interop ping | bench | microbench``."""
+"""``python -m interop ping | kad | bench | microbench``."""
 
 from __future__ import annotations
 
@@ -14,6 +14,12 @@ def main() -> int:
     ping = suites.add_parser("ping", help="each stack dials us and is dialled by us")
     ping.add_argument("stacks", nargs="*", help="js py go rust; default all")
     ping.add_argument("--output", type=Path, help="write the rows as JSON")
+    kad = suites.add_parser("kad", help="a bootstrap, a provider and a querier of any three stacks")
+    which = kad.add_mutually_exclusive_group()
+    which.add_argument("--only-one-foreign", action="store_true", help="us and one other in each combination; the default")
+    which.add_argument("--all", action="store_true", help="all 125 combinations")
+    which.add_argument("--stacks", nargs="+", choices=["peerstack", "go", "rust", "js", "py"], help="what can be made of these")
+    kad.add_argument("--output", type=Path, help="write the cells, reasons and logs as JSON")
     bench = suites.add_parser("bench", help="measure, side by side, in one run")
     bench.add_argument("stacks", nargs="*", help="beside ours on asyncio and uvloop: js py go rust; default all")
     bench.add_argument("--runs", type=int, default=5)
@@ -25,6 +31,11 @@ def main() -> int:
         from interop import ping as suite
 
         return suite.run(arguments.stacks, arguments.output)
+    if arguments.suite == "kad":
+        from interop import kad as matrix
+
+        chosen = matrix.stacks_only(arguments.stacks) if arguments.stacks else matrix.every if arguments.all else matrix.exactly_one_foreign
+        return matrix.run(chosen, arguments.output)
     if arguments.suite == "bench":
         from interop import bench as measurements
 

@@ -39,7 +39,7 @@ class BuiltPeer:
     name: str
     """The language: ``js``, ``py``, ``go`` or ``rust``."""
     argv: list[str]
-    """The command, to be followed by ``listen``, ``dial ...`` or ``bench ...``."""
+    """The command, to be followed by ``listen``, ``dial ...``, ``bench ...`` or ``kad ...``."""
     version: str
     """The version of the libp2p library inside."""
 
@@ -178,7 +178,7 @@ def _go_make(job: _Job) -> list[str]:
 
 
 def _go_version(source: Path) -> str:
-    return _find(r"^require github.com/libp2p/go-libp2p v(\S+)$", source / "go.mod")
+    return _find(r"^\s*github.com/libp2p/go-libp2p v(\S+)$", source / "go.mod")
 
 
 # rust

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Final
 
-__all__ = ["OURS", "Listening", "PeerFailed", "Program", "dialed", "listening"]
+__all__ = ["OURS", "Finished", "Listening", "PeerFailed", "Program", "dialed", "finished", "listening", "serving"]
 
 _READY_TIMEOUT_S: Final = 60
 _EXIT_TIMEOUT_S: Final = 10
@@ -44,11 +44,23 @@ class Listening:
     addr: str
     agent: str
     pid: int
-    log: _Log
+    log: Log
+    said: dict[str, Any]
+    """Its first event."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A peer program that ran to its end."""
+
+    said: dict[str, Any]
+    """Its last event."""
+    code: int
+    log: str
 
 
 @dataclass(slots=True)
-class _Log:
+class Log:
     """A process's stderr, in a file."""
 
     file: IO[bytes] = field(default_factory=tempfile.TemporaryFile)
@@ -66,21 +78,31 @@ async def listening(program: Program, *options: str) -> AsyncIterator[Listening]
     Raises:
         PeerFailed: It did not get ready.
     """
-    log = _Log()
+    async with serving(program, "listen", *options) as server:
+        yield server
+
+
+@asynccontextmanager
+async def serving(program: Program, *arguments: str, event: str = "ready", timeout_s: float = _READY_TIMEOUT_S) -> AsyncIterator[Listening]:
+    """Start a program that serves until its stdin ends, wait for its first event, and end it afterwards.
+
+    Raises:
+        PeerFailed: That event did not come.
+    """
+    log = Log()
     process = await asyncio.create_subprocess_exec(
         *program.argv,
-        "listen",
-        *options,
+        *arguments,
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=log.file,
         cwd=Path(__file__).parent.parent,
     )
     try:
-        ready = await _next_line(process, log, program, _READY_TIMEOUT_S)
-        if ready.get("event") != "ready":
-            raise PeerFailed(f"{program.name} does not listen: {json.dumps(ready)}\n{log.tail()}")
-        yield Listening(program, ready["addr"], ready.get("agent", ""), process.pid, log)
+        said = await _next_line(process, log, program, timeout_s)
+        if said.get("event") != event:
+            raise PeerFailed(f"{program.name} does not {arguments[0]}: {json.dumps(said)}\n{log.tail()}")
+        yield Listening(program, said["addr"], said.get("agent", ""), process.pid, log, said)
     finally:
         await _stop(process)
 
@@ -94,7 +116,19 @@ async def dialed(program: Program, *arguments: str, timeout_s: float, on_event: 
     Raises:
         PeerFailed: It failed, said nothing, or took too long.
     """
-    log = _Log()
+    end = await finished(program, *arguments, timeout_s=timeout_s, on_event=on_event)
+    if end.said.get("event") != "done" or end.code != 0:
+        raise PeerFailed(f"{program.name} exited with {end.code}: {json.dumps(end.said)}\n{end.log}")
+    return end.said
+
+
+async def finished(program: Program, *arguments: str, timeout_s: float, on_event: OnEvent | None = None) -> Finished:
+    """Run a program to its end, whatever that is.
+
+    Raises:
+        PeerFailed: It said nothing, or took too long.
+    """
+    log = Log()
     process = await asyncio.create_subprocess_exec(
         *program.argv,
         *arguments,
@@ -115,12 +149,10 @@ async def dialed(program: Program, *arguments: str, timeout_s: float, on_event: 
         raise PeerFailed(f"{program.name} printed its result but did not exit\n{log.tail()}") from None
     finally:
         await _stop(process)
-    if result.get("event") != "done" or code != 0:
-        raise PeerFailed(f"{program.name} exited with {code}: {json.dumps(result)}\n{log.tail()}")
-    return result
+    return Finished(result, code, log.tail())
 
 
-async def _next_line(process: asyncio.subprocess.Process, log: _Log, program: Program, timeout_s: float) -> dict[str, Any]:
+async def _next_line(process: asyncio.subprocess.Process, log: Log, program: Program, timeout_s: float) -> dict[str, Any]:
     assert process.stdout is not None
     try:
         async with asyncio.timeout(timeout_s):

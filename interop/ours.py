@@ -1,4 +1,4 @@
-"""Our own peer program, with the same commands as the others: ``python -m interop.ours listen | dial ADDR | bench ADDR METRIC``."""
+"""Our own peer program, with the same commands as the others: ``python -m interop.ours listen | dial | bench | kad``."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from peerstack_kad.pb.kad_pb2 import Message
 from peerstack_perf import Perf
 from peerstack_ping import Ping
 
+from interop import ours_kad
 from interop.protocol import BENCH_ECHO, BENCH_RPC, INTEROP, BenchEcho, BenchRpc, Interop, exchange, rpc_request
 from peerstack import Host, HostConfig, PeerId, ProtocolPlugin, Stream, preset
 from peerstack.config import LimitsConfig
@@ -51,11 +52,16 @@ async def listen(arguments: argparse.Namespace) -> None:
     """Serve until stdin ends."""
     async with make_host(listen=True, identify=not arguments.no_identify) as host:
         say(event="ready", addr=str(host.addrs[0]), agent=str(host.config.agent))
-        loop = asyncio.get_running_loop()
-        ended = asyncio.Event()
-        loop.add_reader(sys.stdin.fileno(), lambda: None if os.read(sys.stdin.fileno(), 4096) else ended.set())
-        await ended.wait()
-        loop.remove_reader(sys.stdin.fileno())
+        await stdin_ended()
+
+
+async def stdin_ended() -> None:
+    """Wait for whoever started this program to be done."""
+    loop = asyncio.get_running_loop()
+    ended = asyncio.Event()
+    loop.add_reader(sys.stdin.fileno(), lambda: None if os.read(sys.stdin.fileno(), 4096) else ended.set())
+    await ended.wait()
+    loop.remove_reader(sys.stdin.fileno())
 
 
 async def dial(arguments: argparse.Namespace) -> None:
@@ -296,6 +302,9 @@ async def run(arguments: argparse.Namespace) -> int:
 
 def main() -> int:
     """Run on the loop asked for."""
+    if sys.argv[1:2] == ["kad"]:
+        logging.basicConfig(level=logging.INFO)
+        return asyncio.run(ours_kad.run(sys.argv[2:], say, stdin_ended))
     arguments = parse()
     logging.basicConfig(level=logging.INFO if arguments.command == "dial" else logging.WARNING)
     if arguments.loop == "uvloop":

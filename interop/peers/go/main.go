@@ -1,4 +1,4 @@
-// The go-libp2p peer of the interop harness: listen, dial ADDR and bench ADDR METRIC (../README.md).
+// The go-libp2p peer of the interop harness: listen, dial ADDR, bench ADDR METRIC and kad ROLE (../README.md).
 package main
 
 import (
@@ -20,11 +20,14 @@ import (
 const (
 	dialDeadline  = 60 * time.Second
 	benchDeadline = 10 * time.Minute
+	kadDeadline   = 45 * time.Second
 	pingCount     = 10
 	transferBytes = 8 << 20
 	usage         = `usage: peer listen
        peer dial ADDR [--negotiation optimistic|classic]
-       peer bench ADDR upload|download|ping|streams|connections [--n N] [--concurrency C] [--bytes B] [--streams S]`
+       peer bench ADDR upload|download|ping|streams|connections [--n N] [--concurrency C] [--bytes B] [--streams S]
+       peer kad bootstrap
+       peer kad provider|querier ADDR KEY_HEX MULTIHASH_HEX`
 )
 
 func main() {
@@ -51,6 +54,17 @@ func run(args []string) error {
 			return err
 		}
 		return within(benchDeadline, func(ctx context.Context) (result, error) { return bench(ctx, args[1], args[2], c) })
+	case len(args) == 2 && args[0] == "kad" && args[1] == "bootstrap":
+		return kadServe(nil)
+	case len(args) == 5 && args[0] == "kad" && (args[1] == "provider" || args[1] == "querier"):
+		target, err := parseKadTarget(args[2:])
+		if err != nil {
+			return err
+		}
+		if args[1] == "provider" {
+			return kadServe(&target)
+		}
+		return within(kadDeadline, func(context.Context) (result, error) { return kadQuery(target) })
 	}
 	return errors.New(usage)
 }
@@ -93,6 +107,9 @@ func within(limit time.Duration, work func(context.Context) (result, error)) err
 	}
 	outcome["event"] = "done"
 	emit(outcome)
+	if failed, ok := outcome["errors"].(failures); ok && len(failed) > 0 {
+		os.Exit(1)
+	}
 	return nil
 }
 
@@ -107,15 +124,20 @@ func listen() error {
 	if err != nil {
 		return err
 	}
+	emit(result{"event": "ready", "addr": fmt.Sprintf("%s/p2p/%s", h.Addrs()[0], h.ID()), "agent": agent()})
+	untilStopped()
+	return h.Close()
+}
+
+// untilStopped waits for the end of stdin or for SIGTERM.
+func untilStopped() {
 	stop, cancel := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer cancel()
-	emit(result{"event": "ready", "addr": fmt.Sprintf("%s/p2p/%s", h.Addrs()[0], h.ID()), "agent": agent()})
 	go func() {
 		io.Copy(io.Discard, os.Stdin)
 		cancel()
 	}()
 	<-stop.Done()
-	return h.Close()
 }
 
 // dial proves the whole stack against a listener: identify, pings and one large verified exchange.

@@ -1,17 +1,21 @@
-// The js-libp2p peer of the interop harness: `listen`, `dial ADDR` and `bench ADDR METRIC` (../README.md).
+// The js-libp2p peer of the interop harness: `listen`, `dial ADDR`, `bench ADDR METRIC` and `kad ROLE` (../README.md).
 import { parseArgs } from 'node:util'
 import { multiaddr } from '@multiformats/multiaddr'
 import { METRICS, bench } from './bench.js'
+import { ROLES, createKadNode, provide, query } from './kad.js'
 import { createNode, identified } from './node.js'
 import { INTEROP, requestInterop } from './protocols.js'
 
 const DIAL_DEADLINE_MS = 60_000
 const BENCH_DEADLINE_MS = 600_000
+const KAD_DEADLINE_MS = 45_000
 const PINGS = 10
 const TRANSFER_BYTES = 8 * 1024 * 1024
 const USAGE = `usage: main.js listen
        main.js dial ADDR [--negotiation optimistic|classic]
-       main.js bench ADDR ${METRICS.join('|')} [--n N] [--concurrency C] [--bytes B] [--streams S]`
+       main.js bench ADDR ${METRICS.join('|')} [--n N] [--concurrency C] [--bytes B] [--streams S]
+       main.js kad bootstrap
+       main.js kad provider|querier ADDR KEY_HEX MULTIHASH_HEX`
 
 const print = (event) => new Promise((resolve) => process.stdout.write(`${JSON.stringify(event)}\n`, resolve))
 
@@ -19,10 +23,27 @@ async function listen () {
   const node = await createNode({ listen: true })
   const [address] = node.getMultiaddrs()
   await print({ event: 'ready', addr: address.toString(), agent: node.services.identify.host.agentVersion })
-  await new Promise((resolve) => {
-    process.stdin.on('end', resolve).on('error', resolve).resume()
-    process.on('SIGTERM', resolve)
-  })
+  await stopped()
+}
+
+const stopped = () => new Promise((resolve) => {
+  process.stdin.on('end', resolve).on('error', resolve).resume()
+  process.on('SIGTERM', resolve)
+})
+
+/** Serve until stdin ends, having announced and put first if a provider; a querier returns what it found. */
+async function kad (role, ...rest) {
+  const node = await createKadNode({ serve: role !== 'querier' })
+  if (role === 'querier') {
+    return within(KAD_DEADLINE_MS, () => query(node, ...rest))
+  }
+  const addr = node.getMultiaddrs()[0].toString()
+  if (role === 'bootstrap') {
+    await print({ event: 'ready', addr, agent: node.services.identify.host.agentVersion })
+  } else {
+    await print({ event: 'provided', addr, ...await within(KAD_DEADLINE_MS, () => provide(node, ...rest)) })
+  }
+  await stopped()
 }
 
 /** js-libp2p has no optimistic negotiation, so every choice of --negotiation is served by the classic one. */
@@ -69,12 +90,13 @@ function parse (argv) {
     listen: positionals.length === 1,
     dial: positionals.length === 2 && ['optimistic', 'classic'].includes(values.negotiation),
     bench: positionals.length === 3 && METRICS.includes(metric) &&
-      Object.values(counts).every((count) => Number.isSafeInteger(count) && count > 0)
+      Object.values(counts).every((count) => Number.isSafeInteger(count) && count > 0),
+    kad: ROLES.includes(address) && positionals.length === (address === 'bootstrap' ? 2 : 5)
   }
   if (valid[command] !== true) {
     throw new Error(USAGE)
   }
-  return { command, address, metric, counts }
+  return { command, address, metric, counts, kadArguments: positionals.slice(1) }
 }
 
 /** An AbortSignal reaches most waits of the library, not all of them: the race is the bound. */
@@ -87,17 +109,21 @@ async function within (milliseconds, work) {
 }
 
 async function main () {
-  const { command, address, metric, counts } = parse(process.argv.slice(2))
-  if (command === 'listen') {
-    return listen()
+  const { command, address, metric, counts, kadArguments } = parse(process.argv.slice(2))
+  const work = {
+    listen,
+    dial: () => within(DIAL_DEADLINE_MS, (signal) => dial(address, signal)),
+    bench: () => within(BENCH_DEADLINE_MS, (signal) => bench(address, metric, counts, signal)),
+    kad: () => kad(...kadArguments)
   }
-  const result = command === 'dial'
-    ? await within(DIAL_DEADLINE_MS, (signal) => dial(address, signal))
-    : await within(BENCH_DEADLINE_MS, (signal) => bench(address, metric, counts, signal))
-  return print({ event: 'done', ...result })
+  const result = await work[command]()
+  if (result !== undefined) {
+    await print({ event: 'done', ...result })
+  }
+  return Object.keys(result?.errors ?? {}).length === 0 ? 0 : 1
 }
 
-main().then(() => process.exit(0), async (error) => {
+main().then((code) => process.exit(code), async (error) => {
   console.error(error)
   await print({ event: 'error', message: `${error.name}: ${error.message}` })
   process.exit(1)

@@ -11,7 +11,7 @@ const MANY = 100_000
 const PING_STREAM_LIFE_MS = 600_000 // the library ends an inbound ping stream after 10 s, however busy it is
 const unlimitedStreams = { maxInboundStreams: MANY, maxOutboundStreams: MANY }
 
-export async function createNode ({ listen = false } = {}) {
+export async function createNode ({ listen = false, services = {} } = {}) {
   const node = await createLibp2p({
     addresses: { listen: listen ? ['/ip4/127.0.0.1/tcp/0'] : [] },
     transports: [tcp()],
@@ -26,7 +26,8 @@ export async function createNode ({ listen = false } = {}) {
     connectionMonitor: { enabled: false },
     services: {
       identify: identify(),
-      ping: ping({ ...unlimitedStreams, timeout: PING_STREAM_LIFE_MS })
+      ping: ping({ ...unlimitedStreams, timeout: PING_STREAM_LIFE_MS }),
+      ...services
     }
   })
   for (const [protocol, handler] of Object.entries(handlers)) {

@@ -1,4 +1,4 @@
-"""The py-libp2p peer of the interop harness: ``listen``, ``dial ADDR`` and ``bench ADDR METRIC`` (../README.md)."""
+"""The py-libp2p peer of the interop harness: ``listen``, ``dial ADDR``, ``bench ADDR METRIC`` and ``kad ROLE`` (../README.md)."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from collections.abc import Awaitable
 from functools import partial
 from typing import Any, NoReturn
 
+import kad
 import trio
 from bench import METRICS, Counts, bench
 from libp2p.host.ping import PingService
@@ -22,6 +23,7 @@ from streams import INTEROP, request_interop
 
 DIAL_DEADLINE_SECONDS = 60
 BENCH_DEADLINE_SECONDS = 600
+KAD_DEADLINE_SECONDS = 45
 PINGS = 10
 TRANSFER_BYTES = 8 * 1024 * 1024
 
@@ -33,8 +35,14 @@ def emit(event: dict[str, Any]) -> None:
 
 async def listen() -> None:
     """Serve until stdin ends or SIGTERM arrives."""
-    async with open_node(listen=True) as host, trio.open_nursery() as nursery:
+    async with open_node(listen=True) as host:
         emit({"event": "ready", "addr": str(host.get_addrs()[0]), "agent": get_agent_version()})
+        await stopped()
+
+
+async def stopped() -> None:
+    """Wait until stdin ends or SIGTERM arrives."""
+    async with trio.open_nursery() as nursery:
 
         async def until_stdin_ends() -> None:
             # os.read: the interpreter cannot end while an abandoned thread holds the lock of sys.stdin
@@ -81,14 +89,40 @@ async def dial(address: str) -> dict[str, Any]:
     }
 
 
-async def within(seconds: float, work: Awaitable[dict[str, Any]]) -> None:
-    """Print what ``work`` returns, unless it takes too long."""
+async def kad_bootstrap() -> None:
+    """Serve the DHT."""
+    async with kad.open_kad(serve=True) as (host, _):
+        emit({"event": "ready", "addr": str(host.get_addrs()[0]), "agent": get_agent_version()})
+        await stopped()
+
+
+async def kad_provider(arguments: argparse.Namespace) -> None:
+    """Announce and put, then serve the DHT."""
+    async with kad.open_kad(serve=True) as (host, dht):
+        outcome = await within(KAD_DEADLINE_SECONDS, kad.provide(host, dht, arguments.address, arguments.key, arguments.multihash))
+        emit({"event": "provided", "addr": str(host.get_addrs()[0]), **outcome})
+        await stopped()
+
+
+async def kad_querier(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Find what a provider left."""
+    async with kad.open_kad(serve=False) as (host, dht):
+        return await kad.query(host, dht, arguments.address, arguments.key, arguments.multihash)
+
+
+async def within(seconds: float, work: Awaitable[dict[str, Any]]) -> dict[str, Any]:
+    """Return what ``work`` returns, unless it takes too long."""
     try:
         with trio.fail_after(seconds):
-            result = await work
+            return await work
     except trio.TooSlowError as error:
         raise TimeoutError(f"not done after {seconds} s") from error
+
+
+def done(result: dict[str, Any]) -> int:
+    """Print the result; the exit code says whether every part of it worked."""
     emit({"event": "done", **result})
+    return 1 if result.get("errors") else 0
 
 
 class Parser(argparse.ArgumentParser):
@@ -121,18 +155,33 @@ def parse(argv: list[str]) -> argparse.Namespace:
     benching.add_argument("--concurrency", type=positive, default=1)
     benching.add_argument("--bytes", type=positive, default=256 * 1024 * 1024)
     benching.add_argument("--streams", type=positive, default=1)
+    roles = commands.add_parser("kad").add_subparsers(dest="role", required=True)
+    for name in kad.ROLES:
+        role = roles.add_parser(name)
+        if name != "bootstrap":
+            role.add_argument("address")
+            role.add_argument("key", type=bytes.fromhex)
+            role.add_argument("multihash", type=bytes.fromhex)
     return parser.parse_args(argv)
 
 
-async def run(arguments: argparse.Namespace) -> None:
-    """Do what the command line asks."""
-    if arguments.command == "listen":
-        await listen()
-    elif arguments.command == "dial":
-        await within(DIAL_DEADLINE_SECONDS, dial(arguments.address))
-    else:
-        counts = Counts(arguments.n, arguments.concurrency, arguments.bytes, arguments.streams)
-        await within(BENCH_DEADLINE_SECONDS, bench(arguments.address, arguments.metric, counts))
+async def run(arguments: argparse.Namespace) -> int:
+    """Do what the command line asks; return the exit code."""
+    match arguments.command, getattr(arguments, "role", None):
+        case "listen", _:
+            await listen()
+        case "dial", _:
+            return done(await within(DIAL_DEADLINE_SECONDS, dial(arguments.address)))
+        case "bench", _:
+            counts = Counts(arguments.n, arguments.concurrency, arguments.bytes, arguments.streams)
+            return done(await within(BENCH_DEADLINE_SECONDS, bench(arguments.address, arguments.metric, counts)))
+        case _, "bootstrap":
+            await kad_bootstrap()
+        case _, "provider":
+            await kad_provider(arguments)
+        case _, "querier":
+            return done(await within(KAD_DEADLINE_SECONDS, kad_querier(arguments)))
+    return 0
 
 
 def first_cause(error: BaseException) -> BaseException:
@@ -145,13 +194,12 @@ def first_cause(error: BaseException) -> BaseException:
 def main() -> int:
     """Run one command; report whatever stops it as a line of JSON."""
     try:
-        trio.run(partial(run, parse(sys.argv[1:])))
+        return trio.run(partial(run, parse(sys.argv[1:])))
     except Exception as error:  # noqa: BLE001 - the boundary of the program
         traceback.print_exception(error)
         cause = first_cause(error)
         emit({"event": "error", "message": f"{type(cause).__name__}: {cause}"})
         return 1
-    return 0
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
-//! The rust-libp2p peer of the interop harness: `listen`, `dial ADDR` and `bench ADDR METRIC` (../README.md).
+//! The rust-libp2p peer of the interop harness: `listen`, `dial ADDR`, `bench ADDR METRIC` and `kad ROLE`
+//! (../README.md).
 
 mod bench;
+mod kad;
 mod node;
 mod protocols;
 mod streams;
@@ -9,7 +11,7 @@ use std::{io::Write as _, process::exit, time::Duration};
 
 use anyhow::{Result, bail};
 use clap::{Parser, Subcommand, ValueEnum};
-use libp2p::{Multiaddr, multiaddr::Protocol};
+use libp2p::{Multiaddr, kad::Mode, multiaddr::Protocol};
 use serde_json::{Value, json};
 use tokio::{
     io::AsyncReadExt as _,
@@ -21,6 +23,7 @@ use crate::node::{Node, Options};
 
 const DIAL_DEADLINE: Duration = Duration::from_secs(60);
 const BENCH_DEADLINE: Duration = Duration::from_secs(600);
+const KAD_DEADLINE: Duration = Duration::from_secs(45);
 const PINGS: usize = 10;
 const PING_INTERVAL: Duration = Duration::from_millis(10);
 const TRANSFER_BYTES: u64 = 8 << 20;
@@ -44,6 +47,10 @@ enum Command {
         metric: bench::Metric,
         #[command(flatten)]
         counts: bench::Counts,
+    },
+    Kad {
+        #[command(subcommand)]
+        role: kad::Role,
     },
 }
 
@@ -74,9 +81,36 @@ async fn run(command: Command) -> Result<()> {
         Command::Bench { address, metric, counts } => {
             timeout(BENCH_DEADLINE, bench::run(address, metric, counts)).await??
         }
+        Command::Kad { role: kad::Role::Bootstrap } => return kad_serve(None).await,
+        Command::Kad { role: kad::Role::Provider(target) } => return kad_serve(Some(target)).await,
+        Command::Kad { role: kad::Role::Querier(target) } => {
+            timeout(KAD_DEADLINE, kad::Node::new(Mode::Client)?.query(target)).await?
+        }
     };
+    let failed = result["errors"].as_object().is_some_and(|errors| !errors.is_empty());
     result["event"] = "done".into();
     print(&result);
+    if failed {
+        exit(1);
+    }
+    Ok(())
+}
+
+/// Run a bootstrap, or a provider if there is a target, until stdin ends.
+async fn kad_serve(target: Option<kad::Target>) -> Result<()> {
+    let mut node = kad::Node::new(Mode::Server)?;
+    let address = node.listen().await?;
+    let event = match target {
+        None => json!({"event": "ready", "addr": address, "agent": node.agent()}),
+        Some(target) => {
+            let mut outcome = timeout(KAD_DEADLINE, node.provide(target)).await?;
+            outcome["event"] = "provided".into();
+            outcome["addr"] = address.to_string().into();
+            outcome
+        }
+    };
+    print(&event);
+    node.drive(stopped()?).await;
     Ok(())
 }
 
@@ -89,19 +123,23 @@ async fn listen() -> Result<()> {
     let mut node = Node::new(Options::default())?;
     let address = node.listen().await?.with(Protocol::P2p(node.peer_id()));
     print(&json!({"event": "ready", "addr": address, "agent": node.agent()}));
+    node.drive(stopped()?).await;
+    Ok(())
+}
+
+/// Ends when stdin ends or SIGTERM arrives.
+fn stopped() -> Result<impl Future<Output = ()>> {
     let mut terminate = signal(SignalKind::terminate())?;
-    let stdin_closed = async {
-        let mut byte = [0];
-        while tokio::io::stdin().read(&mut byte).await.is_ok_and(|count| count > 0) {}
-    };
-    node.drive(async {
+    Ok(async move {
+        let stdin_closed = async {
+            let mut byte = [0];
+            while tokio::io::stdin().read(&mut byte).await.is_ok_and(|count| count > 0) {}
+        };
         tokio::select! {
             _ = terminate.recv() => {}
             () = stdin_closed => {}
         }
     })
-    .await;
-    Ok(())
 }
 
 /// Prove the whole stack against a listener: identify, pings and one large verified exchange.
