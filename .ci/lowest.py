@@ -37,12 +37,13 @@ def main() -> int:
     if not stamp.is_file() or stamp.read_text() != wanted:
         shutil.rmtree(CACHE, ignore_errors=True)
         subprocess.run([PYTHON, "-m", "venv", str(CACHE)], check=True)
-        pip = [str(CACHE / "bin" / "python"), "-m", "pip", "install", "--quiet"]
-        subprocess.run([*pip, *pinned, "pytest", "pytest-asyncio", "hypothesis"], check=True)
+        pip = [str(CACHE / "bin" / "python"), "-m", "pip"]
+        subprocess.run([*pip, "install", "--quiet", *pinned, "pytest", "pytest-asyncio", "hypothesis"], check=True)
         stamp.write_text(wanted)
-    paths = os.pathsep.join(str(ROOT / folder) for folder in (".", "protocols", "cli"))
-    command = [str(CACHE / "bin" / "python"), "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/unit"]
-    return subprocess.run(command, cwd=ROOT, env=os.environ | {"PYTHONPATH": paths}, check=False).returncode
+    python = str(CACHE / "bin" / "python")
+    subprocess.run([python, "-m", "pip", "install", "--quiet", "--no-deps", "--editable", str(ROOT)], check=True)
+    command = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/unit"]
+    return subprocess.run(command, cwd=ROOT, check=False).returncode
 
 
 if __name__ == "__main__":
