@@ -392,6 +392,20 @@ class DhtConformance(ABC):
                 found = await network.dht(2).get(key)
                 assert (found.value, found.confirmed) == (key.encode(), True)
 
+    async def test_a_server_without_its_memory_does_not_help_to_deny_what_was_acknowledged(self) -> None:
+        async with self.network(3) as network:
+            await network.partition({0, 1}, {2})
+            await network.dht(0).put("key", b"value", ttl=3000)
+            await network.partition({0}, {1, 2})
+            await network.crash(1)
+            restart = asyncio.ensure_future(network.restart(1))
+            await asyncio.sleep(40)
+            await raises(Unavailable, network.dht(2).get("key", timeout=20))  # 1 forgot it and 2 never had it: they are no majority
+            await network.heal()
+            await restart
+            found = await network.dht(2).get("key")
+            assert (found.value, found.confirmed) == (b"value", True)
+
     async def test_a_deleted_value_stays_away_when_a_holder_that_missed_it_returns(self) -> None:
         async with self.network(4) as network:
             put = await network.dht(0).put("key", b"value", ttl=3000, ack="all")

@@ -15,7 +15,7 @@ from peerstack_kad.messages import Leave, Push, PushReply, Reply
 
 __all__ = ["Leaving"]
 
-_ATTEMPTS: Final = 3
+_ATTEMPTS: Final = 5  # an unheard goodbye costs the others an hour of waiting
 _PARALLEL: Final = 8
 _START: Final = key_bytes(0)
 

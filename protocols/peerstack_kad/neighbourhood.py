@@ -60,7 +60,7 @@ class Neighbourhood:
         self.members: dict[int, Member] = {}
         self._handed_over: dict[int, bool] = {}  # who handed over in the present take-over -> with authority
         self._taking_over = False
-        self._departed: dict[int, float] = {}  # who left in order, and when
+        self._departed: dict[int, None] = {}  # who left in order, the last one last
 
     def responsible(self, position: int) -> list[Contact]:
         """S of a key, closest first."""
@@ -104,12 +104,13 @@ class Neighbourhood:
             prefix += 1
         return prefix
 
-    def count_in(self, contact: Contact, heard_at: float) -> bool:
+    def count_in(self, contact: Contact, heard_at: float, *, hearsay: bool = False) -> bool:
         """Count a server from now on, or note a sign of life of one that is counted.
 
         Args:
             contact: The server.
             heard_at: When it was last heard of, by us or whoever names it.
+            hearsay: Whether somebody else names it: that does not bring back who left in order.
 
         Returns:
             Whether it is new.
@@ -121,17 +122,18 @@ class Neighbourhood:
             if contact.addresses:
                 member.contact = contact
             return False
-        if key == self.own.key or not self.is_near(key) or heard_at <= self._departed.get(key, float("-inf")):
+        if key == self.own.key or not self.is_near(key) or (hearsay and key in self._departed):
             return False
+        self._departed.pop(key, None)
         self.members[key] = Member(contact, heard_at)
         if len(self.members) > self.size:
             del self.members[max(self.members, key=self.own.key.__xor__)]
         return key in self.members
 
-    def count_out(self, key: int, now: float) -> None:
-        """No more count a server: it left in order, after handing over. Who names it for what it was before does not bring it back."""
+    def count_out(self, key: int) -> None:
+        """No more count a server: it left in order, after handing over."""
         self._departed.pop(key, None)
-        self._departed[key] = now
+        self._departed[key] = None
         if len(self._departed) > _MAX_DEPARTED:
             del self._departed[next(iter(self._departed))]
         self.members.pop(key, None)

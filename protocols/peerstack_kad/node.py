@@ -270,7 +270,7 @@ class KademliaNode:
         if member is None:
             return
         if handed:
-            self.engine.hood.count_out(sender.key, self._outside.time())
+            self.engine.hood.count_out(sender.key)
             if self._takeover is not None:
                 self._takeover.proceed()
         else:

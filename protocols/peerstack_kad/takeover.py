@@ -174,7 +174,7 @@ class TakeOver:
                 self._hood.counted = True
             for contact, silent_s in zip_longest(result.standing.responsible, result.silent_s[: len(result.standing.responsible)]):
                 if contact.key not in self._hood.members:
-                    self._hood.count_in(contact, now - (silent_s or 0.0))
+                    self._hood.count_in(contact, now - (silent_s or 0.0), hearsay=True)
             self._hood.handed_over(source.key, authoritative=result.standing.authoritative)
         self.proceed()
 

@@ -1,0 +1,254 @@
+from __future__ import annotations
+
+import pytest
+from peerstack_kad.codec import MAX_CLOSER, MAX_MESSAGE_BYTES, MAX_PAGE_RECORDS, Codec, ReplyFrame, RequestFrame
+from peerstack_kad.keys import Contact, key_bytes, position_of
+from peerstack_kad.messages import (
+    Done,
+    FindNode,
+    GetReply,
+    GetValue,
+    Leave,
+    Malformed,
+    NodesReply,
+    Ping,
+    Pull,
+    PullReply,
+    Push,
+    PushReply,
+    PutReply,
+    PutValue,
+    Reply,
+    Request,
+    Standing,
+)
+from peerstack_kad.pb.kad_pb2 import Message
+
+from peerstack.dht.contract import Refusal, RefusalReason
+from peerstack.dht.records import Record, Slot
+from peerstack.dht.store import Outcome, Status
+from peerstack.errors import InvalidMessage
+from peerstack.identity import PeerId
+from peerstack.testing.store_conformance import NOW, RecordMaker
+
+ALICE = RecordMaker.from_number(1)
+SLOT = Slot("kv", b"key", b"sub")
+RECORD = ALICE.put(SLOT)
+NEWER = ALICE.put(SLOT, b"newer", at=NOW + 1)
+DEAD = ALICE.delete(Slot("kv", b"key", b"other"))
+WIRE = RECORD.wire_key
+CURSOR = (RECORD.position, b"sub")
+
+
+def contact(number: int, *addresses: bytes) -> Contact:
+    return Contact.of(PeerId(b"\x00\x02" + number.to_bytes(2, "big")), addresses)
+
+
+PEERS = tuple(contact(number, b"\x04\x7f\x00\x00\x01\x06\x10\x00") for number in range(3))
+STANDING = Standing(authoritative=True, responsible=PEERS)
+
+
+def same(a: object, b: object) -> bool:
+    """Whether two messages say the same; contacts are equal by who and where."""
+    return shown(a) == shown(b)
+
+
+def shown(what: object) -> object:
+    if isinstance(what, Contact):
+        return what.peer_id, what.key, what.addresses
+    if isinstance(what, tuple | list):
+        return [shown(each) for each in what]
+    if isinstance(what, Standing | NodesReply | GetReply | PutReply | PullReply | PushReply):
+        return type(what), [shown(getattr(what, name)) for name in what.__slots__]
+    return what
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        Ping(),
+        FindNode.of(b"/kv/key"),
+        FindNode(b"", position_of(b"anywhere")),
+        GetValue(WIRE, position_of(WIRE), b""),
+        GetValue(WIRE, position_of(WIRE), None),
+        PutValue(RECORD),
+        PutValue(DEAD),
+        Pull(0, settled=False),
+        Pull(256, settled=True, after=CURSOR),
+        Pull(3, settled=True, after=(RECORD.position, b"")),
+        Push((RECORD, DEAD)),
+        Push(()),
+        Leave(handed=True),
+        Leave(handed=False),
+    ],
+)
+def test_requests_come_back_as_they_went(request_: Request) -> None:
+    codec = Codec()
+    frame = codec.decode_request(codec.encode_request(RequestFrame(request_, 77)))
+    assert frame.request == request_
+    assert frame.request_id == 77
+    assert codec.decode_request(codec.encode_request(RequestFrame(request_))).request_id is None
+
+
+FIND, GET, PUT = FindNode.of(b"k"), GetValue(WIRE, position_of(WIRE)), PutValue(RECORD)
+
+
+@pytest.mark.parametrize(
+    ("request_", "reply"),
+    [
+        (Ping(), Done()),
+        (Leave(handed=True), Done()),
+        (FIND, NodesReply(PEERS)),
+        (FIND, NodesReply(())),
+        (GET, GetReply((), PEERS, STANDING)),
+        (GET, GetReply((RECORD,), PEERS, Standing(authoritative=False))),
+        (GET, GetReply((DEAD, RECORD), (), STANDING)),
+        (GET, GetReply((), (), Standing(authoritative=False), Refusal(RefusalReason.INVALID, "why"))),
+        (PUT, PutReply(None, STANDING)),
+        (PUT, PutReply(Refusal(RefusalReason.FULL, "no room"), STANDING)),
+        (PUT, PutReply(Refusal(RefusalReason.SUPERSEDED, "", NEWER), STANDING)),
+        (PUT, PutReply(Refusal(RefusalReason.NOT_RESPONSIBLE), STANDING)),
+        (Pull(0, settled=False), PullReply((RECORD, DEAD), STANDING, known=True, next=CURSOR, silent_s=(0.0, 1.5, 3600.0))),
+        (Pull(0, settled=False), PullReply((), STANDING, known=False)),
+        (Push((RECORD, DEAD)), PushReply((Outcome(Status.SUPERSEDED, NEWER), Outcome(Status.FORGOTTEN)))),
+        (Push((RECORD,)), PushReply((Outcome(Status.STORED),))),
+    ],
+)
+def test_replies_come_back_as_they_went(request_: Request, reply: Reply) -> None:
+    codec = Codec()
+    frame = codec.decode_reply(codec.encode_reply(ReplyFrame(reply, 5, b"parameters")), request_)
+    assert same(frame.reply, reply)
+    assert (frame.request_id, frame.parameters) == (5, b"parameters")
+
+
+def test_an_absent_type_is_put_value() -> None:
+    data = Codec().encode_request(RequestFrame(PutValue(RECORD)))
+    assert Message.FromString(data).type == Message.PUT_VALUE
+    assert data[:1] != b"\x08"
+
+
+def test_find_node_is_the_message_every_libp2p_stack_sends() -> None:
+    # Protobuf: field 1 (type) = 4, field 2 (key) = "key".
+    assert Codec(own_fields=False).encode_request(RequestFrame(FindNode.of(b"key"))).hex() == "080412036b6579"
+
+
+def test_on_foreign_ids_none_of_our_own_fields_is_sent() -> None:
+    codec = Codec(own_fields=False)
+    for data in (
+        codec.encode_request(RequestFrame(GetValue(WIRE, 0, b"sub"))),
+        codec.encode_reply(ReplyFrame(GetReply((RECORD,), PEERS, STANDING))),
+        codec.encode_echo(PUT, ReplyFrame(PutReply(None, STANDING))),
+    ):
+        message = Message.FromString(data)
+        assert not message.HasField("requestId")
+        assert not message.HasField("subkey")
+        assert not message.responsible
+        assert not message.authoritative
+
+
+def test_on_foreign_ids_a_stored_put_is_answered_with_itself() -> None:
+    codec = Codec(own_fields=False)
+    assert codec.encode_echo(PUT, ReplyFrame(PutReply(None, STANDING))) == codec.encode_request(RequestFrame(PUT))
+
+
+def test_our_own_requests_are_not_served_on_foreign_ids() -> None:
+    for request in (Pull(0, settled=False), Push(()), Leave(handed=False)):
+        with pytest.raises(InvalidMessage):
+            Codec(own_fields=False).decode_request(Codec().encode_request(RequestFrame(request)))
+
+
+@pytest.mark.parametrize("data", [b"\xff", b"\x08", bytes(100), b"\x08\x63", Message(type=Message.ADD_PROVIDER).SerializeToString()])
+def test_what_is_no_request_is_refused(data: bytes) -> None:
+    with pytest.raises(InvalidMessage):
+        Codec().decode_request(data)
+
+
+def test_what_is_too_long_is_refused_unparsed() -> None:
+    with pytest.raises(InvalidMessage, match="over the limit"):
+        Codec().decode_request(bytes(MAX_MESSAGE_BYTES + 1))
+    with pytest.raises(InvalidMessage, match="key"):
+        Codec().decode_request(Message(type=Message.GET_VALUE, key=bytes(257)).SerializeToString())
+    records = Message(type=Message.PUSH, records=[b""] * (MAX_PAGE_RECORDS + 1))
+    with pytest.raises(InvalidMessage, match="records"):
+        Codec().decode_request(records.SerializeToString())
+
+
+def test_a_forged_record_is_refused_by_name_and_its_request_can_still_be_answered() -> None:
+    message = Message.FromString(Codec().encode_request(RequestFrame(PutValue(RECORD), 9)))
+    message.record.value = RECORD.encode()[:-3] + b"bad"
+    frame = Codec().decode_request(message.SerializeToString())
+    assert isinstance(frame.request, Malformed)
+    assert frame.request.refusal.reason is RefusalReason.INVALID
+    assert frame.request_id == 9
+
+
+def test_a_record_under_another_key_is_refused() -> None:
+    message = Message.FromString(Codec().encode_request(RequestFrame(PutValue(RECORD))))
+    message.key = b"/kv/other"
+    assert isinstance(Codec().decode_request(message.SerializeToString()).request, Malformed)
+
+
+@pytest.mark.parametrize("subkey", [b"", b"else"])
+def test_an_answer_about_another_slot_is_refused(subkey: bytes) -> None:
+    data = Codec().encode_reply(ReplyFrame(GetReply((RECORD,), (), STANDING)))
+    with pytest.raises(InvalidMessage):
+        Codec().decode_reply(data, GetValue(WIRE, 0, subkey))
+    with pytest.raises(InvalidMessage):
+        Codec().decode_reply(data, GetValue(b"/kv/other", 0, None))
+
+
+def test_a_greater_record_of_another_slot_is_refused() -> None:
+    reply = PutReply(Refusal(RefusalReason.SUPERSEDED, "", DEAD), STANDING)
+    with pytest.raises(InvalidMessage):
+        Codec().decode_reply(Codec().encode_reply(ReplyFrame(reply)), PUT)
+
+
+def test_a_page_that_does_not_lead_on_is_refused() -> None:
+    data = Codec().encode_reply(ReplyFrame(PullReply((), STANDING, known=False, next=CURSOR)))
+    with pytest.raises(InvalidMessage, match="lead on"):
+        Codec().decode_reply(data, Pull(0, settled=False, after=CURSOR))
+
+
+def test_outcomes_have_to_match_what_was_pushed() -> None:
+    data = Codec().encode_reply(ReplyFrame(PushReply((Outcome(Status.STORED),))))
+    with pytest.raises(InvalidMessage):
+        Codec().decode_reply(data, Push((RECORD, DEAD)))
+
+
+def test_entries_that_are_no_peers_are_passed_over_and_the_rest_is_bounded() -> None:
+    message = Message(type=Message.FIND_NODE)
+    message.closerPeers.add(id=b"nobody")
+    for number in range(30):
+        peer = message.closerPeers.add(id=b"\x00\x02" + number.to_bytes(2, "big"))
+        peer.addrs.extend([bytes(2000), *(b"\x04\x7f\x00\x00\x01" for _ in range(50))])
+    reply = Codec().decode_reply(message.SerializeToString(), FIND).reply
+    assert isinstance(reply, NodesReply)
+    assert len(reply.closer) == MAX_CLOSER
+    assert all(len(each.addresses) <= 16 for each in reply.closer)
+    assert all(len(address) <= 1024 for each in reply.closer for address in each.addresses)
+
+
+def test_statuses_we_do_not_know_are_failures() -> None:
+    message = Message(type=Message.PUT_VALUE)
+    message.status = 99  # type: ignore[assignment]
+    reply = Codec().decode_reply(message.SerializeToString(), PUT).reply
+    assert isinstance(reply, PutReply)
+    assert reply.refusal is not None
+    assert reply.refusal.reason is RefusalReason.FAILED
+
+
+def test_a_position_has_32_bytes() -> None:
+    with pytest.raises(InvalidMessage):
+        Codec().decode_request(Message(type=Message.FIND_NODE, position=key_bytes(1)[:-1]).SerializeToString())
+
+
+def test_signatures_are_checked_by_the_verifier_given() -> None:
+    seen: list[bytes] = []
+
+    def verifier(_writer: object, message: bytes, _signature: bytes) -> bool:
+        seen.append(message)
+        return True
+
+    Codec(verifier).decode_request(Codec().encode_request(RequestFrame(PutValue(RECORD))))
+    assert len(seen) == 1
+    assert isinstance(RECORD, Record)

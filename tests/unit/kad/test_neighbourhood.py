@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+from peerstack_kad.keys import Contact
+from peerstack_kad.neighbourhood import Neighbourhood
+
+from peerstack.identity import PeerId
+
+
+def contact(key: int) -> Contact:
+    return Contact(PeerId(b"\x00\x02" + (key % 65536).to_bytes(2, "big")), key)
+
+
+def hood(*members: int, own: int = 0, replicas: int = 3, size: int = 10) -> Neighbourhood:
+    made = Neighbourhood(contact(own), replicas=replicas, size=size)
+    for key in members:
+        made.count_in(contact(key), 0.0)
+    return made
+
+
+def settled(*members: int, replicas: int = 3) -> Neighbourhood:
+    made = hood(*members, replicas=replicas)
+    made.begin_takeover(settled=True)
+    for key in members:
+        made.handed_over(key, authoritative=True)
+    made.end_takeover()
+    return made
+
+
+def test_the_responsible_are_the_closest_counted_and_this_node_among_them() -> None:
+    assert [each.key for each in hood(1, 2, 4, 8).responsible(3)] == [2, 1, 0]
+    assert [each.key for each in hood(1, 2, 4, 8).responsible(12)] == [8, 4, 0]
+    assert [each.key for each in hood().responsible(7)] == [0]
+
+
+def test_a_settled_node_speaks_for_what_it_is_responsible_for_and_for_nothing_else() -> None:
+    made = settled(1, 2, 4, 8)
+    assert made.is_authoritative(3)
+    assert not settled(1, 2, 3, 4).is_authoritative(7)
+    assert settled().is_authoritative(7)
+
+
+def test_a_newcomer_speaks_for_a_key_once_a_majority_of_its_set_has_handed_over_with_authority() -> None:
+    made = hood(1, 2, 3)
+    made.begin_takeover(settled=False)
+    assert not made.is_authoritative(0)
+    made.handed_over(1, authoritative=True)
+    assert not made.is_authoritative(0)
+    made.handed_over(2, authoritative=False)
+    assert not made.is_authoritative(0)
+    made.handed_over(3, authoritative=True)
+    assert made.is_authoritative(0)
+
+
+def test_only_the_set_entered_counts_for_a_newcomer() -> None:
+    made = hood(1, 2, 3, 12, 13)
+    made.begin_takeover(settled=False)
+    made.handed_over(12, authoritative=True)
+    made.handed_over(13, authoritative=True)
+    assert not made.is_authoritative(0)
+
+
+def test_who_restarts_stands_in_its_sets_without_a_vote() -> None:
+    made = hood(1, 2)
+    made.counted = True
+    made.begin_takeover(settled=False)
+    made.handed_over(1, authoritative=True)
+    assert not made.is_authoritative(0)  # 2 of {0, 1, 2} are needed, and it has only one
+    made.handed_over(2, authoritative=True)
+    assert made.is_authoritative(0)
+
+
+def test_everybody_who_is_not_gone_has_to_hand_over_before_it_is_settled() -> None:
+    made = hood(1, 2, 3)
+    made.members[2].gone = True
+    made.begin_takeover(settled=False)
+    assert [each.key for each in made.awaited()] == [1, 3]
+    made.handed_over(1, authoritative=False)
+    made.handed_over(3, authoritative=False)
+    assert made.awaited() == []
+    assert not made.end_takeover([2])
+    assert made.settled
+    assert sorted(made.members) == [1, 3]
+
+
+def test_a_takeover_is_certain_only_with_a_majority_of_every_set() -> None:
+    for lacking, certain in ((0, True), (1, True), (2, False)):
+        made = hood(1, 2, 3, 4)
+        made.begin_takeover(settled=False)
+        for key in (1, 2, 3, 4):
+            made.handed_over(key, authoritative=key > lacking)
+        assert made.end_takeover() is certain
+
+
+def test_who_is_gone_stays_counted_until_the_exchange_is_over() -> None:
+    made = settled(1, 2, 3)
+    made.members[1].gone = True
+    made.begin_takeover(settled=True)
+    assert 1 in {each.key for each in made.responsible(0)}
+    assert made.is_authoritative(0)
+    for key in (2, 3):
+        made.handed_over(key, authoritative=True)
+    made.end_takeover([1])
+    assert 1 not in {each.key for each in made.responsible(0)}
+
+
+def test_who_answers_after_all_is_not_gone() -> None:
+    made = settled(1, 2, 3)
+    made.members[1].gone = True
+    made.begin_takeover(settled=True)
+    made.heard(1, 50.0)
+    assert 1 in {each.key for each in made.awaited()}
+    made.end_takeover([1])
+    assert 1 in made.members
+
+
+def test_who_left_comes_back_by_its_own_word_only() -> None:
+    made = settled(1, 2)
+    made.count_out(1)
+    assert not made.count_in(contact(1), 99.0, hearsay=True)
+    assert made.count_in(contact(1), 101.0)
+    made.count_out(2)
+    made.count_in(contact(2), 102.0)
+    assert sorted(made.members) == [1, 2]
+
+
+def test_only_the_closest_are_kept_and_they_are_all_kept() -> None:
+    made = hood(*range(1, 20), size=5)
+    assert sorted(made.members) == [1, 2, 3, 4, 5]
+    assert not made.is_near(6)
+    assert made.count_in(contact(0b10), 1.0) is False
+
+
+def test_the_majority_reached_includes_this_node() -> None:
+    made = hood(1, 2, 3)
+    made.heard(1, 100.0)
+    assert not made.reaches_majority(50.0)  # 2 of 4
+    made.heard(2, 100.0)
+    assert made.reaches_majority(50.0)
+    assert hood().reaches_majority(50.0)
+
+
+def test_the_region_ends_where_others_have_whole_sets_of_their_own() -> None:
+    top = 1 << 255
+    crowd = [top | index for index in range(6)]
+    assert hood(*crowd, size=50).region() == 1
+    assert hood(*crowd[:5], size=50).region() == 0
