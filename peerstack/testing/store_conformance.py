@@ -311,6 +311,17 @@ class StoreConformance:
             await store.close()
             assert statuses == [Status.STORED] * 20
 
+    async def test_closing_leaves_no_answer_behind_whenever_it_comes(self) -> None:
+        for turns in range(6):
+            async with self._store() as store:
+                statuses: list[Status] = []
+                record = _ALICE.put(Slot("kv", b"%d" % turns))
+                store.merge([record], source=_CLIENT, now=NOW, done=lambda outcomes: statuses.append(outcomes[0].status))  # noqa: B023
+                for _ in range(turns):
+                    await asyncio.sleep(0)
+                await store.close()
+                assert statuses == [Status.STORED]
+
     async def test_a_callback_may_ask_for_more(self) -> None:
         async with self._store() as store:
             outcomes: asyncio.Future[list[Outcome]] = asyncio.get_running_loop().create_future()

@@ -114,6 +114,18 @@ async def test_a_record_that_decays_while_the_store_is_open_is_not_served_and_go
 
 
 @pytest.mark.asyncio
+async def test_the_books_forget_senders_that_are_charged_for_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "peerstack.db"
+    await fill(path)
+    storage = await SqliteStorage.open(path)
+    store = storage.record_store("store", RULES)
+    store.drop(RECORDS, done=lambda _: None)
+    await storage.close()
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT * FROM books").fetchall() == []
+
+
+@pytest.mark.asyncio
 async def test_only_some_of_many_invalid_records_are_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = tmp_path / "peerstack.db"
     await fill(path)
