@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -51,11 +52,13 @@ FIELDS = st.fixed_dictionaries(
 )
 
 
-@given(
-    st.one_of(st.binary(max_size=200), FIELDS.map(lambda fields: Message(**fields).SerializeToString())),
-    st.sampled_from(REQUESTS),
-    st.booleans(),
-)
+def serialized(fields: dict[str, Any]) -> bytes:
+    make: Any = Message
+    data: bytes = make(**fields).SerializeToString()
+    return data
+
+
+@given(st.one_of(st.binary(max_size=200), FIELDS.map(serialized)), st.sampled_from(REQUESTS), st.booleans())
 def test_reading_ends_in_a_message_or_an_invalid_one(data: bytes, request: Request, own_fields: bool) -> None:
     codec = Codec(own_fields=own_fields)
     with suppress(InvalidMessage):
