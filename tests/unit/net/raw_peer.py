@@ -31,6 +31,8 @@ def make_upgrade(
 class RawPeer:
     """A `LinkReceiver` under a test's thumb."""
 
+    patience_s = 300.0
+
     def __init__(self, upgrade: Upgrade | None = None) -> None:
         self.received = bytearray()  # as it came, while there is no record layer
         self.plaintext = bytearray()
@@ -89,8 +91,8 @@ class RawPeer:
     def close(self) -> None:
         self.link.abort()
 
-    async def until(self, condition: Callable[[RawPeer], bool], *, patience_s: float = 300.0) -> None:
-        async with asyncio.timeout(patience_s):
+    async def until(self, condition: Callable[[RawPeer], bool], *, patience_s: float | None = None) -> None:
+        async with asyncio.timeout(patience_s or self.patience_s):
             while not condition(self):
                 self._changed.clear()
                 await self._changed.wait()
