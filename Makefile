@@ -4,9 +4,10 @@
 
 VENV := .venv
 BIN := $(VENV)/bin
+KILLS ?= 1000
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint types contracts check protos wheel-test lowest-test interop interop-kad bench microbench clean
+.PHONY: help install demo test lint types contracts check kill-test protos wheel-test lowest-test interop interop-kad bench microbench clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -45,6 +46,9 @@ types: $(VENV)/.tested ## Check types, strictly, tests included
 
 contracts: $(VENV)/.tested ## Check which package imports which
 	@$(BIN)/lint-imports
+
+kill-test: $(VENV)/.tested ## Kill a process that writes to a store 1,000 times (KILLS=...), and look for what it acknowledged
+	@PEERSTACK_KILLS=$(KILLS) $(BIN)/python -m pytest -s tests/integration/test_store_kill.py
 
 check: lint types contracts test ## All of the above
 

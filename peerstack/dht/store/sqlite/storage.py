@@ -26,7 +26,7 @@ class SqliteStorage:
         """Used by `open`."""
         self._session = session
         self._executor = executor
-        self._released = False
+        self._releasing: asyncio.Future[None] | None = None
 
     @classmethod
     async def open(cls, path: str | Path) -> SqliteStorage:
@@ -79,10 +79,10 @@ class SqliteStorage:
         """Commit what was begun, and let go of the file. Idempotent."""
         self._session.closed = True
         await self._session.commits.flush()
-        if not self._released:
-            self._released = True
-            await asyncio.get_running_loop().run_in_executor(self._executor, self._session.files.close)
-            self._executor.shutdown()
+        if self._releasing is None:
+            self._releasing = asyncio.get_running_loop().run_in_executor(self._executor, self._session.files.close)
+        await asyncio.shield(self._releasing)
+        self._executor.shutdown()
 
 
 def _close_unclaimed(opening: asyncio.Future[Files]) -> None:

@@ -187,6 +187,13 @@ async def test_what_waits_while_a_commit_is_under_way_shares_the_next_one(store:
 
 
 @pytest.mark.asyncio
+async def test_every_commit_is_synced(storage: SqliteStorage) -> None:
+    writer = storage._session.files.writer
+    assert writer.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    assert writer.execute("PRAGMA synchronous").fetchone() == (2,), "FULL: a loss of power is not survived otherwise"
+
+
+@pytest.mark.asyncio
 async def test_opening_that_was_cancelled_lets_go_of_the_file(tmp_path: Path) -> None:
     path = tmp_path / "peerstack.db"
     opening = asyncio.ensure_future(SqliteStorage.open(path))
