@@ -145,7 +145,10 @@ class Pump:
             self._take_upgrade_events(self._upgrade, now)
         elif self._reader is not None:
             self._reader.feed_eof()
-            self._end(self._reader.error)
+            error: PeerstackError | None = self._reader.error
+            if error is None and self._phase is _Phase.DRAINING:
+                error = ConnectionLost("the remote closed the connection before it took everything")
+            self._end(error)
 
     def link_writable(self, writable: bool) -> None:
         """The link takes bytes again, or is full."""
@@ -176,8 +179,7 @@ class Pump:
     def write(self, stream: Stream, data: Buffer, *, eof: bool = False, whole: bool = False) -> int:
         """Queue application bytes by the flush policy; returns how many were taken (all, with `whole`)."""
         session = self._session
-        if session is None:
-            return len(data)
+        assert session is not None, "streams exist only within a session"
         size = len(data)
         taken = session.send(stream.stream_id, data, whole=whole) if size else 0
         if eof and taken == size:
@@ -480,9 +482,10 @@ class Pump:
     # the end
 
     def _fail_streams(self, error: PeerstackError) -> None:
-        streams, self.streams = self.streams, {}
+        streams = list(self.streams.values())
+        self.streams.clear()
         self._negotiating.clear()
-        for stream in streams.values():
+        for stream in streams:
             stream.failed(error)
 
     def _end(self, error: PeerstackError | None, *, abort: bool = False) -> None:
@@ -503,8 +506,10 @@ class Pump:
         if self._link is not None and abort:
             self._link.abort()
         elif self._link is not None:
-            self._link.close()  # which waits for what is queued, but not for ever: a remote that reads nothing holds no socket of ours
-            self._timer = self.loop.call_later(self._config.close_timeout_s, self._link.abort)
+            self._timer = self.loop.call_later(
+                self._config.close_timeout_s, self._link.abort
+            )  # a remote that reads nothing holds no socket
+            self._link.close()
         if self._connection is not None:
             self._connection.pump_ended(error)
         else:
