@@ -143,10 +143,10 @@ class Pump:
             now = self.clock()
             self._upgrade.feed_eof(now)
             self._take_upgrade_events(self._upgrade, now)
-        elif self._reader is not None:
+        elif self._reader is not None and self._session is not None:
             self._reader.feed_eof()
             error: PeerstackError | None = self._reader.error
-            if error is None and self._phase is _Phase.DRAINING:
+            if error is None and self._phase is _Phase.DRAINING and not self._session.all_sent:
                 error = ConnectionLost("the remote closed the connection before it took everything")
             self._end(error)
 
@@ -506,9 +506,8 @@ class Pump:
         if self._link is not None and abort:
             self._link.abort()
         elif self._link is not None:
-            self._timer = self.loop.call_later(
-                self._config.close_timeout_s, self._link.abort
-            )  # a remote that reads nothing holds no socket
+            # A remote that reads nothing holds no socket: what is queued may still leave, for a while.
+            self._timer = self.loop.call_later(self._config.close_timeout_s, self._link.abort)
             self._link.close()
         if self._connection is not None:
             self._connection.pump_ended(error)

@@ -383,6 +383,34 @@ async def test_a_bare_end_of_the_link_is_orderly_and_ends_streams() -> None:
         assert isinstance(far.handler_errors[0], ConnectionLost)
 
 
+async def test_an_end_while_we_still_had_to_send_is_an_error() -> None:
+    async with connected() as ends:
+        near, _ = await ends.accepted("/x")
+        await near.write(bytes(400 * KIB))  # over the window
+        ends.connection.close()
+        await asyncio.sleep(1)
+        ends.far_connection.close()
+        await ends.connection.wait_closed()
+        assert "took everything" in str(ends.near.closed[0])
+
+
+async def test_a_close_inside_a_callback_ends_what_follows_in_the_same_bytes() -> None:
+    async with raw_peer() as (peer, far):
+        kept: list[Stream] = []
+
+        def abort(stream: Stream) -> None:
+            kept.append(stream)
+            far.connections[0].abort()
+
+        pump = far.connections[0]._pump
+        pump._callbacks = replace(pump._callbacks, on_stream=abort)
+        peer.send(data(1, b"x", SYN), data(3, b"x", SYN), data(1, b"y"), ping(1))
+        await peer.until(lambda p: p.ended)
+        assert [stream.stream_id for stream in kept] == [1]
+        assert kept[0]._buffer.size == 0
+        assert far.connections[0].streams == ()
+
+
 async def test_an_end_inside_a_record_is_an_error() -> None:
     async with raw_peer() as (peer, far):
         peer.write(peer.seal(ping(1))[:-1])
