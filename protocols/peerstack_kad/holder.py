@@ -147,7 +147,7 @@ class Holder:
         if self.leaving:
             respond(PutReply(Refusal(RefusalReason.NOT_AUTHORITATIVE, "this node is leaving"), self._powerless(position)))
             return
-        if self._hood.rank(position) >= 2 * self._hood.replicas:
+        if not self._hood.keeps(position, 2 * self._hood.replicas):
             respond(
                 PutReply(Refusal(RefusalReason.NOT_RESPONSIBLE, "the key is not among those this node keeps"), self._powerless(position))
             )
@@ -177,7 +177,7 @@ class Holder:
         self._merge(tuple(mine), Source(kind, sender.peer_id), wall_us, committed)
 
     def _keeps(self, record: Record) -> bool:
-        return not self.leaving and self._hood.rank(int.from_bytes(record.position, "big")) < 2 * self._hood.replicas
+        return not self.leaving and self._hood.keeps(int.from_bytes(record.position, "big"), 2 * self._hood.replicas)
 
     def _merge(self, records: tuple[Record, ...], source: Source, wall_us: int, committed: Callable[[list[Outcome]], None]) -> None:
         try:

@@ -22,6 +22,7 @@ __all__ = ["Member", "Neighbourhood"]
 
 
 _MAX_DEPARTED: Final = 1024
+_MAX_BUCKET: Final = 4  # times the size: what one bucket holds at most, however crowded its range
 
 
 @dataclass(slots=True, eq=False)
@@ -50,7 +51,7 @@ class Neighbourhood:
         Args:
             own: This node.
             replicas: Servers responsible for a key.
-            size: Most members kept; the farthest is let go, who shares no key with us.
+            size: Members wanted: a whole bucket is let go once so many are in the buckets closer than it.
         """
         self.own = own
         self.replicas = replicas
@@ -60,6 +61,7 @@ class Neighbourhood:
         self.members: dict[int, Member] = {}
         self._handed_over: dict[int, bool] = {}  # who handed over in the present take-over -> with authority
         self._taking_over = False
+        self._horizon = 0  # buckets from here on are kept whole
         self._departed: dict[int, None] = {}  # who left in order, the last one last
 
     def responsible(self, position: int) -> list[Contact]:
@@ -68,9 +70,13 @@ class Neighbourhood:
         found = closest([*members, self.own.key], position, self.replicas)
         return [self.own if key == self.own.key else members[key].contact for key in found]
 
-    def rank(self, position: int) -> int:
-        """How many members are closer to a position than this node."""
-        return self.rank_of(self.own.key, position)
+    def knows(self, position: int) -> bool:
+        """Whether a key lies so near that all who may be responsible are counted; of what lies beyond, others hold whole sets."""
+        return common_prefix(self.own.key, position) >= self._horizon
+
+    def keeps(self, position: int, count: int) -> bool:
+        """Whether this node is one of the `count` closest to a key."""
+        return self.knows(position) and self.rank_of(self.own.key, position) < count
 
     def rank_of(self, key: int, position: int) -> int:
         """How many of those counted are closer to a position than the server at `key`."""
@@ -80,27 +86,25 @@ class Neighbourhood:
 
     def is_authoritative(self, position: int) -> bool:
         """Whether this node's word on a key counts."""
-        if self.rank(position) >= self.replicas:
+        if not self.keeps(position, self.replicas):
             return False
         return self.settled or (self._taking_over and self._has_majority(position))
 
     def is_near(self, key: int) -> bool:
         """Whether a server at `key` would be kept as a member."""
-        if len(self.members) < self.size or key in self.members:
+        if key in self.members:
             return True
-        own = self.own.key
-        return key ^ own < max(member ^ own for member in self.members)
+        prefix = common_prefix(self.own.key, key)
+        return prefix >= self._horizon and self._bucket_sizes().get(prefix, 0) < _MAX_BUCKET * self.size
 
     def region(self) -> int:
         """The prefix within which all keys lie that this node may be responsible for.
 
-        Beyond bucket c with twice `replicas` members, every key of that bucket's range has its whole set there.
+        Behind a bucket of twice `replicas` members, every key of that bucket's range has its whole set there.
         """
-        counts = [0] * (KEY_BITS + 1)
-        for key in self.members:
-            counts[common_prefix(self.own.key, key)] += 1
-        prefix = 0
-        while prefix < KEY_BITS and counts[prefix] >= 2 * self.replicas:
+        sizes = self._bucket_sizes()
+        prefix = self._horizon
+        while prefix < KEY_BITS and sizes.get(prefix, 0) >= 2 * self.replicas:
             prefix += 1
         return prefix
 
@@ -126,8 +130,7 @@ class Neighbourhood:
             return False
         self._departed.pop(key, None)
         self.members[key] = Member(contact, heard_at)
-        if len(self.members) > self.size:
-            del self.members[max(self.members, key=self.own.key.__xor__)]
+        self._draw_horizon()
         return key in self.members
 
     def count_out(self, key: int) -> None:
@@ -138,6 +141,7 @@ class Neighbourhood:
             del self._departed[next(iter(self._departed))]
         self.members.pop(key, None)
         self._handed_over.pop(key, None)
+        self._draw_horizon()
 
     def heard(self, key: int, now: float) -> None:
         """Note a sign of life."""
@@ -191,6 +195,7 @@ class Neighbourhood:
             member = self.members.get(key)
             if member is not None and member.gone:
                 del self.members[key]
+        self._draw_horizon()
         self.settled = True
         self.counted = True
         self._taking_over = False
@@ -201,6 +206,26 @@ class Neighbourhood:
     def taking_over(self) -> bool:
         """Whether a take-over is under way."""
         return self._taking_over
+
+    def _bucket_sizes(self) -> dict[int, int]:
+        sizes: dict[int, int] = {}
+        for key in self.members:
+            prefix = common_prefix(self.own.key, key)
+            sizes[prefix] = sizes.get(prefix, 0) + 1
+        return sizes
+
+    def _draw_horizon(self) -> None:
+        sizes = self._bucket_sizes()
+        closer = 0
+        self._horizon = 0
+        for prefix in sorted(sizes, reverse=True):
+            if closer >= self.size:
+                self._horizon = prefix + 1
+                break
+            closer += sizes[prefix]
+        beyond = [key for key in self.members if common_prefix(self.own.key, key) < self._horizon]
+        for key in beyond:
+            del self.members[key]
 
     def _has_majority(self, position: int) -> bool:
         candidates = [*self.members, self.own.key] if self.counted else list(self.members)

@@ -15,7 +15,7 @@ from peerstack.errors import PeerstackError
 from peerstack_kad.buckets import Admission, ContactAdded, PingContact
 from peerstack_kad.engine import Engine
 from peerstack_kad.holder import HolderEvents
-from peerstack_kad.keys import Contact, key_bytes
+from peerstack_kad.keys import KEY_BITS, Contact, key_bytes, spread
 from peerstack_kad.leaving import Leaving
 from peerstack_kad.messages import FindNode, Leave, Ping, PullReply, Request
 from peerstack_kad.operations import Finished, Get, GetAll, Locate, Put, PutOrder
@@ -43,6 +43,8 @@ class NodeSettings:
     """Whether it may be a network of one: it knows of nobody, and never did."""
     parallelism: int = 10
     admission: Admission | None = None
+    positions: bool = True
+    """Whether others can be asked for a point of the key space without a key there: on our own protocol ids."""
     log: Callable[[str], None] = lambda _text: None
     """Told what an operator wants to know."""
 
@@ -204,6 +206,22 @@ class KademliaNode:
                 self.engine.hood.count_in(contact, now)
             self._take_over(settled=False)
         self._release()
+        self._refresh(0)
+
+    def _refresh(self, index: int) -> None:
+        """Look around in each bucket farther than the closest neighbour, one after the other (IPTPS 2002, 2.3)."""
+        table, k = self.engine.table, self.engine.parameters.k
+        while index < table.depth and len(table.bucket(index)) >= k:
+            index += 1
+        if self._stopped or index >= table.depth or not self._settings.positions:
+            return
+        position = spread(self.engine.own.key, index, self._outside.random_bits(KEY_BITS))
+
+        def found(_locate: Locate) -> None:
+            self._attend_to_table()
+            self._refresh(index + 1)
+
+        Locate(self.engine, FindNode(b"", position), count=k, trace=False, timeout=_JOIN_TIMEOUT_S, finished=found).start()
 
     def _take_over(self, *, settled: bool) -> None:
         if self._takeover is not None:

@@ -61,6 +61,8 @@ class Get:
         now = self._engine.outside.wall_us()
         tally = self._reading.tally
         exhausted = timed_out or self._reading.exhausted
+        if not exhausted and not self._reading.converged:
+            return
         if self._over or tally.verdict(self._slot.subkey, now, exhausted=exhausted) is ReadVerdict.UNDECIDED:
             return
         self._over = True
@@ -104,7 +106,7 @@ class GetAll:
     def _judge(self, *, timed_out: bool) -> None:
         tally = self._reading.tally
         exhausted = timed_out or self._reading.exhausted
-        if self._over or not (tally.confirmed or exhausted):
+        if self._over or not (exhausted or (tally.confirmed and self._reading.converged)):
             return
         self._over = True
         self._cancel()
@@ -228,7 +230,7 @@ class Put:
             return
         tally = self._reading.tally
         exhausted = timed_out or self._reading.exhausted
-        if not tally.confirmed and not exhausted:
+        if not exhausted and not (tally.confirmed and self._reading.converged):
             return
         members = len(tally.members)
         unpromised = members > 0 and wanted_acks(self._order.ack, members, majority(members)) < majority(members)

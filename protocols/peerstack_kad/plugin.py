@@ -144,6 +144,7 @@ class Kademlia(DhtCalls, ProtocolPlugin):
                 founder=not any(address.peer_id != context.peer_id for address in context.bootstrap),
                 parallelism=self._config.parallelism,
                 admission=None if self._config.preset == "local" else diverse(),
+                positions=own_id,
                 log=context.logger.warning,
             ),
         )

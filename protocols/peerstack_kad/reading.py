@@ -80,6 +80,12 @@ class Reading:
             progress.extend(2 * self._engine.parameters.replicas)
         return not self._asking_myself and progress.done
 
+    @property
+    def converged(self) -> bool:
+        """Whether the closest servers there are have been heard (the overdue aside): before, farther ones might pass for them."""
+        progress = self._walk.progress
+        return not self._asking_myself and (progress.converged or progress.done)
+
     def repair(self) -> int:
         """Send the greatest record of each subkey to members that answered with less; how many were sent to in all."""
         for record in self.tally.merged:

@@ -68,7 +68,7 @@ class Renewing:
 
     def _looked(self) -> None:
         tally = self._reading.tally
-        if self._over or self._spread is not None or not (tally.confirmed or self._reading.exhausted):
+        if self._over or self._spread is not None or not (self._reading.exhausted or (tally.confirmed and self._reading.converged)):
             return
         best = tally.best(self._record.subkey)
         if best is not None and best.version > self._record.version:

@@ -123,11 +123,20 @@ def test_who_left_comes_back_by_its_own_word_only() -> None:
     assert sorted(made.members) == [1, 2]
 
 
-def test_only_the_closest_are_kept_and_they_are_all_kept() -> None:
-    made = hood(*range(1, 20), size=5)
-    assert sorted(made.members) == [1, 2, 3, 4, 5]
-    assert not made.is_near(6)
-    assert made.count_in(contact(0b10), 1.0) is False
+def test_buckets_are_kept_whole_and_let_go_whole_once_enough_are_closer() -> None:
+    made = hood(*range(1, 32), size=5)
+    assert sorted(made.members) == [1, 2, 3, 4, 5, 6, 7]  # 8 to 15 lie beyond seven who are closer
+    assert made.is_near(7)
+    assert not made.is_near(8)
+    assert not made.count_in(contact(9), 1.0)
+
+
+def test_a_node_does_not_speak_for_keys_beyond_those_it_knows_all_about() -> None:
+    made = hood(*range(1, 32), size=5)
+    made.settled = True
+    assert made.is_authoritative(0)
+    assert not made.is_authoritative(1 << 200)
+    assert not made.keeps(1 << 200, 100)
 
 
 def test_the_majority_reached_includes_this_node() -> None:
