@@ -104,13 +104,23 @@ class Stream(Protocol):
         """
 
     def write_eof(self) -> None:
-        """End our direction after what was written; reading goes on."""
+        """End our direction after what was written; reading goes on.
+
+        Raises:
+            StreamBusy: Another task is writing.
+        """
 
     async def close(self) -> None:
         """End both directions in order: what was written still arrives, what comes is discarded.
 
+        On an optimistically opened stream it waits for the remote's answer. A write that another task still waits for cannot end in order:
+        the stream is reset.
+
         Raises:
             ProtocolNotSupported: The remote refused the protocol of an optimistically opened stream.
+            NegotiationFailed: It did not answer in time, or broke the rules.
+            StreamReset: It reset the stream before it answered.
+            ConnectionLost: The connection ended before it answered.
         """
 
     def reset(self, error_code: int = 0) -> None:

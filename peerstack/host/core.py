@@ -187,7 +187,7 @@ class Core:
         self.metrics.count("peerstack_handler_errors_total", plugin=registration.name, error=type(error).__name__)
 
     def _stream_refused(self, limit: str) -> None:
-        self.metrics.count("libp2p_rcmgr_blocked_resources", resource=limit)
+        self.table.refusals.refuse(limit, "an inbound stream")
 
     def _local_changed(self) -> None:
         if self.table.accepting:  # while the host starts and stops everything changes: it tells once, when it runs

@@ -53,7 +53,7 @@ class Dispatcher:
             return
         limit = self._limit_reached(registration, stream.peer_id)
         if limit:
-            self._logger.warning("refused a stream of %s from %s: %s reached", stream.protocol, stream.peer_id, limit)
+            self._logger.debug("refused a stream of %s from %s: %s reached", stream.protocol, stream.peer_id, limit)
             self._on_refused(limit)
             stream.reset()
             return

@@ -91,11 +91,6 @@ class Stream:
         """The authenticated peer at the other end."""
         return self.connection.peer_id
 
-    @property
-    def closed(self) -> bool:
-        """Whether both directions have ended."""
-        return self._error is not None or (self.local_eof and self._remote_eof)
-
     async def read(self, n: int = 65536) -> bytes:
         """Read up to `n` bytes, waiting for at least one; ``b""`` is the end of the stream."""
         if n <= 0:
