@@ -108,9 +108,14 @@ class MessageNetwork:
     def request(self, source: MessageEndpoint, target: PeerId, message: Any, timeout: float, done: Answered) -> None:
         """See `MessageEndpoint.request`."""
         loop = asyncio.get_running_loop()
-        exchange = _Exchange(done, loop)
         if not self._up(source):
             return  # the dead ask nobody and are told nothing
+
+        def unless_dead(outcome: Any, now: float) -> None:
+            if self._up(source):
+                done(outcome, now)
+
+        exchange: _Exchange[Any] = _Exchange(unless_dead, loop)
         if target not in self._nodes and target not in self._silent:
             exchange.arm(self._delay() + self._delay(), DialError(f"nobody listens as {target}"))
             self.messages += 1
@@ -132,10 +137,6 @@ class MessageNetwork:
                 )
 
         endpoint.handler(source.peer_id, message, respond)
-
-    def _return(self, source: MessageEndpoint, reply: Any, exchange: _Exchange[Any]) -> None:
-        if self._up(source):
-            exchange.settle(reply)
 
     def _send(self, source: PeerId, target: PeerId, deliver: Callable[[], object], extra: float = 0.0) -> None:
         self.messages += 1

@@ -45,8 +45,10 @@ class NodeSettings:
     admission: Admission | None = None
     positions: bool = True
     """Whether others can be asked for a point of the key space without a key there: on our own protocol ids."""
-    log: Callable[[str], None] = lambda _text: None
-    """Told what an operator wants to know."""
+    warn: Callable[[str], None] = lambda _text: None
+    """Told what an operator has to know."""
+    uncertain: Callable[[], None] = lambda: None
+    """Told when this node took over from everybody who answered, without a majority of every set."""
 
 
 class KademliaNode:
@@ -238,7 +240,7 @@ class KademliaNode:
         self._takeover = None
         self._release()
         if not certain:
-            self._settings.log("took over from everybody who answered, without a majority of every set: what only the others held is lost")
+            self._settings.uncertain()
 
     def _attend_to_table(self) -> None:
         for event in self.engine.table.take_events():
@@ -315,7 +317,7 @@ class KademliaNode:
             self._watch_silence(now)
         elif (stale := self.engine.table.forget_silent(now - parameters.forget_s)) and not len(self.engine.table):
             self._joined = False
-            self._settings.log(f"lost all {len(stale)} servers known")
+            self._settings.warn(f"lost all {len(stale)} servers known")
         self._attend_to_table()
         self.renewals.tick()
 
@@ -323,7 +325,7 @@ class KademliaNode:
         parameters, hood = self.engine.parameters, self.engine.hood
         if not hood.reaches_majority(now - parameters.authority_loss_s):
             if hood.settled:
-                self._settings.log(
+                self._settings.warn(
                     "cut off from the majority of the servers known: this node's word counts no more until it has taken over again"
                 )
                 self._take_over(settled=False)

@@ -145,7 +145,8 @@ class Kademlia(DhtCalls, ProtocolPlugin):
                 parallelism=self._config.parallelism,
                 admission=None if self._config.preset == "local" else diverse(),
                 positions=own_id,
-                log=context.logger.warning,
+                warn=context.logger.warning,
+                uncertain=self._took_over_without_majority,
             ),
         )
         self._node.expecting = bool(context.bootstrap)
@@ -205,6 +206,13 @@ class Kademlia(DhtCalls, ProtocolPlugin):
     def _is_server(self, peer_id: PeerId) -> bool:
         info = None if self._context is None else self._context.peer(peer_id)
         return info is not None and self._config.protocol_id in info.protocols
+
+    def _took_over_without_majority(self) -> None:
+        assert self._context is not None
+        self._context.metrics.count("takeovers_without_majority")
+        self._context.logger.info(
+            "took over from everybody who answered, without a majority of every set: several nodes joined or restarted"
+        )
 
     def _compare_parameters(self, peer_id: PeerId, encoded: bytes) -> PeerstackError | None:
         """What the first answer on a stream said of the network: a client adopts it, a server insists on its own."""
