@@ -156,9 +156,10 @@ class Neighbourhood:
         return sorted(silent, key=lambda member: member.last_heard)
 
     def reaches_majority(self, since: float) -> bool:
-        """Whether more than half of the servers counted, this one included, were heard of since then."""
-        heard = sum(member.last_heard >= since for member in self.members.values())
-        return 2 * (heard + 1) > len(self.members) + 1
+        """Whether more than half of the servers counted and not gone, this one included, were heard of since then."""
+        known = [member for member in self.members.values() if not member.gone]
+        heard = sum(member.last_heard >= since for member in known)
+        return 2 * (heard + 1) > len(known) + 1
 
     def begin_takeover(self, *, settled: bool) -> None:
         """Begin to collect from everybody counted.

@@ -232,7 +232,15 @@ class KademliaNode:
         timeout = max(_MIN_PULL_TIMEOUT_S, engine.parameters.rpc_timeout_s)
         retry = max(1.0, engine.parameters.stabilise_s)
         self._takeover = TakeOver(
-            engine.hood, engine.store, engine, self._outside, settled=settled, timeout=timeout, retry=retry, done=self._took_over
+            engine.hood,
+            engine.store,
+            engine,
+            self._outside,
+            settled=settled,
+            timeout=timeout,
+            retry=retry,
+            forget=engine.parameters.forget_s,
+            done=self._took_over,
         )
         self._takeover.proceed()
 

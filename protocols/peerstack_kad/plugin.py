@@ -8,6 +8,7 @@ from typing import Final
 
 from peerstack.config import Preset
 from peerstack.dht.clock import to_microseconds
+from peerstack.dht.contract import LeaveReport
 from peerstack.dht.namespaces import Namespace, Namespaces
 from peerstack.dht.parameters import KADEMLIA_PRESETS, NetworkParameters
 from peerstack.dht.store import MemoryStore, Rules
@@ -172,6 +173,13 @@ class Kademlia(DhtCalls, ProtocolPlugin):
             stream.reset()
             return
         await self._rpc.handle(stream)
+
+    async def leave(self, *, timeout: float | None = None) -> LeaveReport:
+        """See `peerstack.dht.contract.Dht.leave`; afterwards this host serves the network no more."""
+        report = await super().leave(timeout=timeout)
+        if self._context is not None:
+            self._context.unregister(*self.ids)
+        return report
 
     def on_peer(self, event: PeerEvent) -> None:
         """Servers of this network enter the routing table when they have identified themselves."""

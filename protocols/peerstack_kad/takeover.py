@@ -109,6 +109,7 @@ class TakeOver:
         settled: Whether this node's word keeps its weight meanwhile.
         timeout: Seconds for a page of one source.
         retry: Seconds until a source that failed is asked again.
+        forget: Seconds of silence after which a server is no more counted.
         done: Called once, with whether majorities were certain everywhere.
     """
 
@@ -122,12 +123,14 @@ class TakeOver:
         settled: bool,
         timeout: float,
         retry: float,
+        forget: float,
         done: Callable[[bool], None],
     ) -> None:
         self._hood = hood
         self._parts = _Parts(hood, store, rpc, outside)
         self._timeout = timeout
         self._retry = retry
+        self._forget_s = forget
         self._done = done
         self._asking: set[int] = set()
         self._resting: set[int] = set()  # failed, asked again later
@@ -173,7 +176,9 @@ class TakeOver:
             if result.known:
                 self._hood.counted = True
             for contact, silent_s in zip_longest(result.standing.responsible, result.silent_s[: len(result.standing.responsible)]):
-                if contact.key not in self._hood.members:
+                # Who was silent for so long is still in the sets a newcomer enters; for who stood in them it was gone, and stays away.
+                forgotten = self._hood.settled and (silent_s or 0.0) > self._forget_s
+                if contact.key not in self._hood.members and not forgotten:
                     self._hood.count_in(contact, now - (silent_s or 0.0), hearsay=True)
             self._hood.handed_over(source.key, authoritative=result.standing.authoritative)
         self.proceed()

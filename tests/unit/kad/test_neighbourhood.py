@@ -146,6 +146,10 @@ def test_the_majority_reached_includes_this_node() -> None:
     made.heard(2, 100.0)
     assert made.reaches_majority(50.0)
     assert hood().reaches_majority(50.0)
+    made = hood(1, 2, 3)
+    made.heard(1, 100.0)
+    made.members[2].gone = True
+    assert made.reaches_majority(50.0)  # 2 of the 3 that are not gone
 
 
 def test_the_region_ends_where_others_have_whole_sets_of_their_own() -> None:
