@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 KILLS ?= 1000
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint types contracts check kill-test protos wheel-test lowest-test interop interop-kad bench microbench clean
+.PHONY: help install demo test lint types contracts check kill-test protos wheel-test lowest-test interop interop-kad bench kad-bench microbench clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -69,6 +69,9 @@ interop-kad: $(VENV)/.installed ## One DHT of any three of the five stacks, in a
 
 bench: $(VENV)/.installed ## Measure, beside the other stacks
 	@$(BIN)/python -m interop bench
+
+kad-bench: $(VENV)/.installed ## Measure put and get, beside other DHTs
+	@$(BIN)/python -m interop kad-bench
 
 microbench: $(VENV)/.installed ## CPU per operation in memory
 	@$(BIN)/python -m interop microbench

@@ -1,4 +1,4 @@
-"""``python -m interop ping | kad | bench | microbench``."""
+"""``python -m interop ping | kad | bench | kad-bench | microbench``."""
 
 from __future__ import annotations
 
@@ -25,6 +25,10 @@ def main() -> int:
     bench.add_argument("--runs", type=int, default=5)
     bench.add_argument("--only", help="metrics to run, separated by commas")
     bench.add_argument("--output", type=Path, help="write all figures as JSON")
+    kad_bench = suites.add_parser("kad-bench", help="measure put and get in DHTs of twenty nodes in one process, side by side, in one run")
+    kad_bench.add_argument("stacks", nargs="*", help="beside ours on asyncio and uvloop: js py kademlia; default all")
+    kad_bench.add_argument("--runs", type=int, default=3)
+    kad_bench.add_argument("--output", type=Path, help="write all figures as JSON")
     suites.add_parser("microbench", help="CPU per operation in memory, both ends")
     arguments = parser.parse_args()
     if arguments.suite == "ping":
@@ -41,6 +45,10 @@ def main() -> int:
 
         only = arguments.only.split(",") if arguments.only else []
         return measurements.run(arguments.stacks, arguments.runs, only, arguments.output)
+    if arguments.suite == "kad-bench":
+        from interop import kad_bench as dht_measurements
+
+        return dht_measurements.run(arguments.stacks, arguments.runs, arguments.output)
     from interop import microbench
 
     return microbench.run()

@@ -21,7 +21,7 @@ from typing import Any, Final
 from interop.build import NAMES, NotRun, build
 from interop.harness import OURS, Listening, PeerFailed, Program, dialed, listening
 
-__all__ = ["run"]
+__all__ = ["UVLOOP", "Figures", "Sample", "Samples", "built_programs", "report", "run"]
 
 _TIMEOUT_S: Final = 180
 _BULK: Final = 256 << 20
@@ -30,6 +30,7 @@ _IDLE_WINDOW_S: Final = 8.0
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
 _PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 
+UVLOOP: Final = Program("uvloop", (*OURS.argv, "--loop", "uvloop"))
 Figures = dict[str, float]
 
 
@@ -52,6 +53,10 @@ class Sample:
 
     values: list[float] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
+
+
+Samples = dict[str, dict[str, Sample]]
+"""By figure, then by stack."""
 
 
 def bulk(direction: str, streams: int) -> Metric:
@@ -116,20 +121,19 @@ IDLE: Final = f"{_IDLE} idle connections"
 
 def run(names: Sequence[str], runs: int, only: Sequence[str], output: Path | None) -> int:
     """Measure, print the table, write JSON."""
-    stacks = [OURS, Program("uvloop", (*OURS.argv, "--loop", "uvloop"))]
-    for name in names or NAMES:
-        built = build(name)
-        if isinstance(built, NotRun):
-            print(f"{name}: not run: {built.reason}", file=sys.stderr)
-        else:
-            stacks.append(Program(name, tuple(built.argv), built.version))
+    stacks = [OURS, UVLOOP, *built_programs(names or NAMES)]
     metrics = [metric for metric in METRICS if not only or any(wanted in metric.name for wanted in only)]
-    samples: dict[str, dict[str, Sample]] = {}
+    samples: Samples = {}
     begun = time.monotonic()
     for number in range(1, runs + 1):
         for stack in stacks:
             print(f"run {number} of {runs}: {stack.name} ({time.monotonic() - begun:.0f} s)", file=sys.stderr)
             asyncio.run(measure_stack(stack, metrics, samples, idle=not only or any("idle" in wanted for wanted in only)))
+    return report(stacks, runs, samples, output)
+
+
+def report(stacks: Sequence[Program], runs: int, samples: Samples, output: Path | None) -> int:
+    """Print the table, write JSON; return the exit code: 1 if a figure failed in every run."""
     print_table(stacks, samples)
     if output is not None:
         document = {
@@ -143,7 +147,19 @@ def run(names: Sequence[str], runs: int, only: Sequence[str], output: Path | Non
     return 0 if all(sample.values for columns in samples.values() for sample in columns.values()) else 1
 
 
-async def measure_stack(stack: Program, metrics: Sequence[Metric], samples: dict[str, dict[str, Sample]], *, idle: bool) -> None:
+def built_programs(names: Sequence[str]) -> list[Program]:
+    """Those that this machine can build."""
+    programs = []
+    for name in names:
+        built = build(name)
+        if isinstance(built, NotRun):
+            print(f"{name}: not run: {built.reason}", file=sys.stderr)
+        else:
+            programs.append(Program(name, tuple(built.argv), built.version))
+    return programs
+
+
+async def measure_stack(stack: Program, metrics: Sequence[Metric], samples: Samples, *, idle: bool) -> None:
     """One run of one stack."""
     ours = stack.argv[: len(OURS.argv)] == OURS.argv
     async with listening(stack) as server:
@@ -159,7 +175,7 @@ async def measure_stack(stack: Program, metrics: Sequence[Metric], samples: dict
         await measure_idle(stack, samples)
 
 
-async def measure(stack: Program, server: Listening, metric: Metric, samples: dict[str, dict[str, Sample]]) -> None:
+async def measure(stack: Program, server: Listening, metric: Metric, samples: Samples) -> None:
     """One figure, or its failure."""
     before = cpu_seconds(server.pid)
     try:
@@ -172,7 +188,7 @@ async def measure(stack: Program, server: Listening, metric: Metric, samples: di
         samples.setdefault(f"{metric.name}: {figure}", {}).setdefault(stack.name, Sample()).values.append(value)
 
 
-async def measure_idle(stack: Program, samples: dict[str, dict[str, Sample]]) -> None:
+async def measure_idle(stack: Program, samples: Samples) -> None:
     """Memory per connection, and CPU, of a server that holds many idle ones."""
     async with listening(stack) as server:
         before = resident_bytes(server.pid)
@@ -208,7 +224,7 @@ def resident_bytes(pid: int) -> int:
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE
 
 
-def print_table(stacks: Sequence[Program], samples: dict[str, dict[str, Sample]]) -> None:
+def print_table(stacks: Sequence[Program], samples: Samples) -> None:
     """A row per figure, a column per stack: median (least-most)."""
     print(f"\n{'':<58}" + "".join(f"{stack.name:>24}" for stack in stacks))
     for row, columns in samples.items():

@@ -1,6 +1,6 @@
 """Build the foreign peers of the interop harness, each with its own language's tools, into a cache outside the checkout.
 
-``python -m interop.build [js py go rust]`` builds them by hand. A build is kept under a hash of the peer's source files and
+``python -m interop.build [js py go rust kademlia]`` builds them by hand. A build is kept under a hash of the peer's source files and
 of this file, so that a second one only reads the hash. What a built peer can do is described in ``peers/README.md``.
 """
 
@@ -22,6 +22,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+KADEMLIA = "kademlia"
+"""No libp2p: a DHT in plaintext, to be measured beside them."""
+
 _PEERS = Path(__file__).parent / "peers"
 _BUILT = "built.json"
 _LEFTOVERS = {"node_modules", "target", "__pycache__", "Cargo.lock"}
@@ -37,11 +40,11 @@ class BuiltPeer:
     """A peer that can be run."""
 
     name: str
-    """The language: ``js``, ``py``, ``go`` or ``rust``."""
+    """The language of a libp2p stack, ``js``, ``py``, ``go`` or ``rust``, or ``kademlia``."""
     argv: list[str]
-    """The command, to be followed by ``listen``, ``dial ...``, ``bench ...`` or ``kad ...``."""
+    """The command, to be followed by ``listen``, ``dial ...``, ``bench ...``, ``kad ...`` or ``kadbench ...``."""
     version: str
-    """The version of the libp2p library inside."""
+    """The version of the library inside."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,10 +155,14 @@ def _py_missing(_: Path) -> str | None:
 
 
 def _py_make(job: _Job) -> list[str]:
+    return _make_venv(job, "import node")
+
+
+def _make_venv(job: _Job, check: str) -> list[str]:
     python = job.folder / "venv/bin/python"
     job.run(sys.executable, "-m", "venv", "venv")
     job.run(python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement", "requirements.txt")
-    job.run(python, "-c", "import node")
+    job.run(python, "-c", check)
     return [str(python), str(job.folder / "main.py")]
 
 
@@ -204,6 +211,21 @@ def _rust_version(source: Path) -> str:
     return pinned.removeprefix("=")
 
 
+# kademlia
+
+
+def _nothing_missing(_: Path) -> str | None:
+    return None
+
+
+def _kademlia_make(job: _Job) -> list[str]:
+    return _make_venv(job, "import main")
+
+
+def _kademlia_version(source: Path) -> str:
+    return _find(r"^kademlia==(\S+)$", source / "requirements.txt")
+
+
 def _find(pattern: str, manifest: Path) -> str:
     found = re.search(pattern, manifest.read_text(), re.MULTILINE)
     if found is None:
@@ -216,8 +238,10 @@ _RECIPES = {
     "py": _Recipe(missing=_py_missing, make=_py_make, version=_py_version),
     "go": _Recipe(missing=_go_missing, make=_go_make, version=_go_version),
     "rust": _Recipe(missing=_rust_missing, make=_rust_make, version=_rust_version),
+    KADEMLIA: _Recipe(missing=_nothing_missing, make=_kademlia_make, version=_kademlia_version),
 }
-NAMES = tuple(_RECIPES)
+NAMES = tuple(name for name in _RECIPES if name != KADEMLIA)
+"""The libp2p stacks: any of them talks to any other."""
 
 
 def cache_folder() -> Path:
@@ -260,7 +284,7 @@ def _load(name: str, built: Path) -> BuiltPeer:
 
 
 def build(name: str) -> BuiltPeer | NotRun:
-    """Build one of ``NAMES``, or find it built.
+    """Build one of ``NAMES``, or ``KADEMLIA``, or find it built.
 
     Raises:
         BuildFailed: The toolchain is there, and failed.
@@ -287,9 +311,9 @@ def build(name: str) -> BuiltPeer | NotRun:
 
 
 def main(names: list[str]) -> int:
-    """Build the named peers, or all; return the exit code."""
-    if unknown := set(names) - set(NAMES):
-        print(f"unknown: {' '.join(sorted(unknown))}; choose from {' '.join(NAMES)}", file=sys.stderr)
+    """Build the named peers, or all of ``NAMES``; return the exit code."""
+    if unknown := set(names) - set(_RECIPES):
+        print(f"unknown: {' '.join(sorted(unknown))}; choose from {' '.join(_RECIPES)}", file=sys.stderr)
         return 2
     failed = False
     for name in names or NAMES:

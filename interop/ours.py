@@ -1,4 +1,4 @@
-"""Our own peer program, with the same commands as the others: ``python -m interop.ours listen | dial | bench | kad``."""
+"""Our own peer program, with the same commands as the others: ``python -m interop.ours listen | dial | bench | kad | kadbench``."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from peerstack_kad.pb.kad_pb2 import Message
 from peerstack_perf import Perf
 from peerstack_ping import Ping
 
-from interop import ours_kad
+from interop import ours_kad, ours_kad_bench
 from interop.protocol import BENCH_ECHO, BENCH_RPC, INTEROP, BenchEcho, BenchRpc, Interop, exchange, rpc_request
 from peerstack import Host, HostConfig, PeerId, ProtocolPlugin, Stream, preset
 from peerstack.config import LimitsConfig
@@ -274,7 +274,7 @@ async def bench_idle(arguments: argparse.Namespace) -> dict[str, Any]:
 def parse() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(prog="python -m interop.ours")
-    parser.add_argument("command", choices=["listen", "dial", "bench"])
+    parser.add_argument("command", choices=["listen", "dial", "bench", "kadbench"])
     parser.add_argument("address", nargs="?", default="")
     parser.add_argument("metric", nargs="?", default="")
     parser.add_argument("--negotiation", choices=["optimistic", "classic"], default="optimistic")
@@ -283,6 +283,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--streams", type=int, default=1)
     parser.add_argument("--bytes", type=int, default=256 << 20)
     parser.add_argument("--hold", type=float, default=15.0)
+    parser.add_argument("--nodes", type=int, default=20)
+    parser.add_argument("--puts", type=int, default=100)
+    parser.add_argument("--gets", type=int, default=100)
     parser.add_argument("--no-identify", action="store_true")
     parser.add_argument("--loop", choices=["asyncio", "uvloop"], default="asyncio")
     return parser.parse_args()
@@ -290,7 +293,7 @@ def parse() -> argparse.Namespace:
 
 async def run(arguments: argparse.Namespace) -> int:
     """Run the command; a failure is one line and exit code 1."""
-    command = {"listen": listen, "dial": dial, "bench": bench}[arguments.command]
+    command = {"listen": listen, "dial": dial, "bench": bench, "kadbench": kadbench}[arguments.command]
     try:
         async with asyncio.timeout(TOTAL_TIMEOUT_S if arguments.command == "dial" else None):
             await command(arguments)
@@ -298,6 +301,11 @@ async def run(arguments: argparse.Namespace) -> int:
         say(event="error", message=f"{type(error).__name__}: {error}")
         return 1
     return 0
+
+
+async def kadbench(arguments: argparse.Namespace) -> None:
+    """Measure a DHT of many nodes."""
+    say(event="done", **await ours_kad_bench.bench(arguments))
 
 
 def main() -> int:

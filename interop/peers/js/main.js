@@ -1,8 +1,9 @@
-// The js-libp2p peer of the interop harness: `listen`, `dial ADDR`, `bench ADDR METRIC` and `kad ROLE` (../README.md).
+// The js-libp2p peer of the interop harness: `listen`, `dial ADDR`, `bench ADDR METRIC`, `kad ROLE` and `kadbench` (../README.md).
 import { parseArgs } from 'node:util'
 import { multiaddr } from '@multiformats/multiaddr'
 import { METRICS, bench } from './bench.js'
 import { ROLES, createKadNode, provide, query } from './kad.js'
+import { kadbench } from './kadbench.js'
 import { createNode, identified } from './node.js'
 import { INTEROP, requestInterop } from './protocols.js'
 
@@ -15,7 +16,8 @@ const USAGE = `usage: main.js listen
        main.js dial ADDR [--negotiation optimistic|classic]
        main.js bench ADDR ${METRICS.join('|')} [--n N] [--concurrency C] [--bytes B] [--streams S]
        main.js kad bootstrap
-       main.js kad provider|querier ADDR KEY_HEX MULTIHASH_HEX`
+       main.js kad provider|querier ADDR KEY_HEX MULTIHASH_HEX
+       main.js kadbench [--nodes N] [--puts N] [--gets N]`
 
 const print = (event) => new Promise((resolve) => process.stdout.write(`${JSON.stringify(event)}\n`, resolve))
 
@@ -81,17 +83,22 @@ function parse (argv) {
       n: { type: 'string', default: '1000' },
       concurrency: { type: 'string', default: '1' },
       bytes: { type: 'string', default: String(256 * 1024 * 1024) },
-      streams: { type: 'string', default: '1' }
+      streams: { type: 'string', default: '1' },
+      nodes: { type: 'string', default: '20' },
+      puts: { type: 'string', default: '40' },
+      gets: { type: 'string', default: '40' }
     }
   })
-  const counts = Object.fromEntries(['n', 'concurrency', 'bytes', 'streams'].map((name) => [name, Number(values[name])]))
+  const numbers = ['n', 'concurrency', 'bytes', 'streams', 'nodes', 'puts', 'gets']
+  const counts = Object.fromEntries(numbers.map((name) => [name, Number(values[name])]))
+  const counted = Object.values(counts).every((count) => Number.isSafeInteger(count) && count > 0)
   const [command, address, metric] = positionals
   const valid = {
     listen: positionals.length === 1,
     dial: positionals.length === 2 && ['optimistic', 'classic'].includes(values.negotiation),
-    bench: positionals.length === 3 && METRICS.includes(metric) &&
-      Object.values(counts).every((count) => Number.isSafeInteger(count) && count > 0),
-    kad: ROLES.includes(address) && positionals.length === (address === 'bootstrap' ? 2 : 5)
+    bench: positionals.length === 3 && METRICS.includes(metric) && counted,
+    kad: ROLES.includes(address) && positionals.length === (address === 'bootstrap' ? 2 : 5),
+    kadbench: positionals.length === 1 && counted
   }
   if (valid[command] !== true) {
     throw new Error(USAGE)
@@ -114,7 +121,8 @@ async function main () {
     listen,
     dial: () => within(DIAL_DEADLINE_MS, (signal) => dial(address, signal)),
     bench: () => within(BENCH_DEADLINE_MS, (signal) => bench(address, metric, counts, signal)),
-    kad: () => kad(...kadArguments)
+    kad: () => kad(...kadArguments),
+    kadbench: () => within(BENCH_DEADLINE_MS, () => kadbench(counts))
   }
   const result = await work[command]()
   if (result !== undefined) {

@@ -1,4 +1,7 @@
-"""The py-libp2p peer of the interop harness: ``listen``, ``dial ADDR``, ``bench ADDR METRIC`` and ``kad ROLE`` (../README.md)."""
+"""The py-libp2p peer of the interop harness.
+
+Its commands are ``listen``, ``dial ADDR``, ``bench ADDR METRIC``, ``kad ROLE`` and ``kadbench`` (../README.md).
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,7 @@ from typing import Any, NoReturn
 import kad
 import trio
 from bench import METRICS, Counts, bench
+from kadbench import kadbench
 from libp2p.host.ping import PingService
 from libp2p.utils import get_agent_version
 from node import identify, open_node, peer_at
@@ -155,6 +159,9 @@ def parse(argv: list[str]) -> argparse.Namespace:
     benching.add_argument("--concurrency", type=positive, default=1)
     benching.add_argument("--bytes", type=positive, default=256 * 1024 * 1024)
     benching.add_argument("--streams", type=positive, default=1)
+    kad_benching = commands.add_parser("kadbench")
+    for option, default in (("--nodes", 20), ("--puts", 20), ("--gets", 20)):
+        kad_benching.add_argument(option, type=positive, default=default)
     roles = commands.add_parser("kad").add_subparsers(dest="role", required=True)
     for name in kad.ROLES:
         role = roles.add_parser(name)
@@ -175,6 +182,9 @@ async def run(arguments: argparse.Namespace) -> int:
         case "bench", _:
             counts = Counts(arguments.n, arguments.concurrency, arguments.bytes, arguments.streams)
             return done(await within(BENCH_DEADLINE_SECONDS, bench(arguments.address, arguments.metric, counts)))
+        case "kadbench", _:
+            work = kadbench(arguments.nodes, arguments.puts, arguments.gets)
+            return done(await within(BENCH_DEADLINE_SECONDS, work))
         case _, "bootstrap":
             await kad_bootstrap()
         case _, "provider":
