@@ -13,6 +13,7 @@ from peerstack.environment import Environment
 from peerstack.errors import ConfigError
 
 if TYPE_CHECKING:
+    from peerstack.dht.store.storage import Storage
     from peerstack.net.transport import Transport
 
 __all__ = ["ConnectionConfig", "DialConfig", "HostConfig", "LimitsConfig", "MuxerConfig", "PeersConfig", "Preset", "preset"]
@@ -162,6 +163,8 @@ class HostConfig:
     environment: Environment = field(default_factory=Environment)
     data_folder: str | None = None
     """Where the peer book and the plugins keep what outlives the process; None: nowhere."""
+    storage: Storage | None = None
+    """Where DHTs keep their records, closed with the host; None: SQLite in `data_folder`, or memory without one."""
     agent: str = ""
     """The agent version identify tells; empty: ``peerstack/<version>``."""
     start_timeout_s: float = 30.0

@@ -28,6 +28,8 @@ from peerstack.identity import PeerId, PublicKey
 if TYPE_CHECKING:
     from google.protobuf.message import Message
 
+    from peerstack.dht.store.storage import Storage
+
 __all__ = [
     "ConnectionInfo",
     "LocalChanged",
@@ -282,6 +284,10 @@ class PluginContext(Protocol):
     @property
     def data_folder(self) -> str | None:
         """A folder of this plugin's own that outlives the process, or None for a host without disk."""
+
+    @property
+    def storage(self) -> Storage:
+        """The node's storage: record stores and side tables by name; a plugin's begin with its own."""
 
     @property
     def bootstrap(self) -> Sequence[Address]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from peerstack.addresses import Address
+from peerstack.dht.store.storage import Storage
 from peerstack.environment import Environment
 from peerstack.errors import Closed
 from peerstack.host.core import Core, Target
@@ -84,6 +85,10 @@ class Context:
         folder = Path(self._core.config.data_folder) / self.name
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         return str(folder)
+
+    @property
+    def storage(self) -> Storage:
+        return self._core.storage
 
     @property
     def bootstrap(self) -> Sequence[Address]:

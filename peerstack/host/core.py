@@ -7,11 +7,14 @@ import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Final
 
 from peerstack.addresses import Address
 from peerstack.config import HostConfig
+from peerstack.dht.store import MemoryStorage, Storage
 from peerstack.environment import clock_of
-from peerstack.errors import Closed, ConnectionLost, InvalidAddress, ProtocolNotSupported
+from peerstack.errors import Closed, ConnectionLost, InvalidAddress, ProtocolNotSupported, StoreError
 from peerstack.host.connections import ConnectionTable
 from peerstack.host.deadlines import deadline
 from peerstack.host.dialer import Dialer
@@ -29,10 +32,13 @@ from peerstack.net.endpoint import Endpoint
 from peerstack.net.stream import Stream
 from peerstack.plugin import LocalChanged, PeerConnected, PeerDisconnected, PeerInfo
 
-__all__ = ["Core", "Target"]
+__all__ = ["STORAGE_FILE", "Core", "Target"]
 
 Target = PeerId | Address | str
 """A peer id, an address that ends in ``/p2p/<peer id>``, or the text of either."""
+
+STORAGE_FILE: Final = "peerstack.db"
+"""The storage's name in the data folder."""
 
 _logger = logging.getLogger(__name__)
 
@@ -51,6 +57,7 @@ class Core:
         self.peer_id = identity.peer_id
         self.config = config
         self.agent = config.agent or _default_agent()
+        self.storage: Storage = config.storage or MemoryStorage()
         self.usable = False
         """Whether connections and streams may be opened."""
         self.metrics = HostMetrics()
@@ -72,6 +79,22 @@ class Core:
     def time(self) -> float:
         """Monotonic seconds of the event loop."""
         return clock_of(asyncio.get_running_loop())()
+
+    async def open_storage(self) -> None:
+        """Open the storage in the data folder, if there is one and the application brought none of its own.
+
+        Raises:
+            StoreError: It cannot be used.
+        """
+        if self.config.storage is None and self.config.data_folder is not None:
+            from peerstack.dht.store.sqlite import SqliteStorage  # loads sqlite3, which most programs do without
+
+            folder = Path(self.config.data_folder)
+            try:
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # noqa: ASYNC240 - once, at the start
+            except OSError as error:
+                raise StoreError(f"{folder} cannot be made: {error.strerror or error}") from error
+            self.storage = await SqliteStorage.open(folder / STORAGE_FILE)
 
     # peers
 

@@ -1,7 +1,8 @@
 """How a host starts and stops: all or nothing, in order, bounded in time.
 
-Starting: peer book, plugins loaded, listeners bound (nobody is let in yet), plugins started, doors opened, bootstrap peers dialled.
-Stopping: doors closed, background work ended, plugins stopped in reverse, connections closed, handlers ended, peer book saved.
+Starting: peer book, storage, plugins loaded, listeners bound (nobody is let in yet), plugins started, doors opened, bootstrap peers
+dialled. Stopping: doors closed, background work ended, plugins stopped in reverse, connections closed, handlers ended, storage closed, peer
+book saved.
 """
 
 from __future__ import annotations
@@ -91,6 +92,7 @@ class Lifecycle:
         core = self._core
         if self._file is not None:
             self._file.load(core.book)
+        await core.open_storage()
         plugins = load_plugins(self._protocols, self._config)
         self.plugins = Plugins(plugins, core, listening=bool(self._listen), bootstrap=self._bootstrap_addresses)
         await core.listening.open(self._listen)
@@ -150,7 +152,7 @@ class Lifecycle:
         steps: list[Callable[[], Coroutine[Any, Any, object]]] = [core.listening.close, core.background.close]
         if self.plugins is not None:
             steps.append(self.plugins.end)
-        steps += [core.dials.close, core.abort_connections, core.handlers.close, self._save]
+        steps += [core.dials.close, core.abort_connections, core.handlers.close, core.storage.close, self._save]
         interrupted = False
         for step in steps:
             try:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
-from peerstack import ConfigError, Host, ListenError, PluginContext, PluginError, ProtocolPlugin, Stream
+from peerstack import Closed, ConfigError, Host, ListenError, PluginContext, PluginError, ProtocolPlugin, Stream
+from peerstack.dht.store import MemoryStorage, Storage
 
 if TYPE_CHECKING:
     from tests.unit.host.conftest import Neighbourhood
@@ -223,3 +224,31 @@ async def test_the_peer_book_outlives_a_host_that_never_stopped(neighbourhood: N
         await client.connect(server.addrs[0])
         await asyncio.sleep(400)
         assert (tmp_path / "peers.json").exists()
+
+
+async def test_the_storage_is_in_the_data_folder_and_closed_with_the_host(neighbourhood: Neighbourhood, tmp_path: Path) -> None:
+    kept: list[Storage] = []
+
+    class Keeper(ProtocolPlugin):
+        async def start(self, context: PluginContext) -> None:
+            kept.append(context.storage)
+            context.storage.side_table("keeper").put(b"key", b"value")
+
+    config = neighbourhood.config("keeper", data_folder=str(tmp_path / "data"))
+    async with neighbourhood.host("keeper", protocols=[Keeper()], config=config):
+        assert (tmp_path / "data" / "peerstack.db").exists()
+    with pytest.raises(Closed):
+        kept[0].side_table("keeper").items()
+    async with neighbourhood.host("keeper", protocols=[Keeper()], config=config):
+        assert kept[1].side_table("keeper").items() == [(b"key", b"value")]
+
+
+async def test_a_host_without_a_folder_keeps_its_records_in_memory(neighbourhood: Neighbourhood) -> None:
+    kept: list[Storage] = []
+
+    class Keeper(ProtocolPlugin):
+        async def start(self, context: PluginContext) -> None:
+            kept.append(context.storage)
+
+    async with neighbourhood.host("keeper", protocols=[Keeper()]):
+        assert isinstance(kept[0], MemoryStorage)
