@@ -108,6 +108,7 @@ class Pump:
         self._phase_deadline: float | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._armed = False
+        self._feeding = False
         self._wrote_this_turn = False
         self._pending_bytes = 0
 
@@ -129,12 +130,16 @@ class Pump:
         if self._said_all:  # only the end is of interest
             return
         now = self.clock()
+        self._feeding = not self._armed
         if self._session is not None:
             self._feed_session(data, self._session, now)
         elif self._upgrade is not None:
             self._upgrade.feed(data, now)
             self._take_upgrade_events(self._upgrade, now)
         self._arm_flush()
+        if self._feeding and self._armed:
+            self.loop.call_soon(self._turn_ended)
+        self._feeding = False
         self._arm_timer()
 
     def link_eof(self) -> None:
@@ -374,15 +379,16 @@ class Pump:
     # output
 
     def _arm_turn_end(self) -> None:
+        """See to it that all leaves by the end of this turn; the end comes after the handlers that bytes just received have started."""
         if not self._armed:
             self._armed = True
-            self.loop.call_soon(self._turn_ended)
+            if not self._feeding:
+                self.loop.call_soon(self._turn_ended)
 
     def _arm_flush(self) -> None:
         session = self._session
         if not self._armed and (session is None or session.has_output()):
-            self._armed = True
-            self.loop.call_soon(self._turn_ended)
+            self._arm_turn_end()
 
     def _turn_ended(self) -> None:
         self._armed = False

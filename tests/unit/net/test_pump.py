@@ -184,6 +184,18 @@ async def test_opening_and_first_bytes_share_one_write() -> None:
         await stream.close()
 
 
+async def test_the_answer_of_a_handler_shares_a_write_with_the_agreement() -> None:
+    async with connected() as ends:
+        await settle()
+        answers = ends.far.transport.links[0].writes
+        before = len(answers)
+        stream = ends.connection.open_stream(["/echo"], optimistic=True)
+        await stream.write(b"request", eof=True)
+        assert await stream.readexactly(7) == b"request"
+        assert await stream.read() == b""
+        assert len(answers) - before == 2  # agreement and answer, then the end
+
+
 async def test_a_connection_at_rest_writes_nothing() -> None:
     async with connected() as ends:
         near, far = await ends.accepted("/x")

@@ -527,7 +527,8 @@ async def test_a_finished_direction_ends_cleanly_even_when_the_connection_is_los
         assert await far.read() == b""
 
 
-async def test_unread_bytes_of_a_stream_over_both_ways_stay_readable_and_counted_until_read() -> None:
+@pytest.mark.parametrize("how", ["read", "readexactly", "readuntil"])
+async def test_unread_bytes_of_a_stream_over_both_ways_stay_readable_and_counted_until_read(how: str) -> None:
     async with connected() as ends:
         near, far = await ends.accepted("/x")
         await near.write(b"unread", eof=True)
@@ -538,7 +539,12 @@ async def test_unread_bytes_of_a_stream_over_both_ways_stay_readable_and_counted
         assert session is not None
         assert session._budget.unread == 6
         assert list(ends.far_connection.streams) == [far]
-        assert await far.readexactly(6) == b"unread"
+        if how == "read":
+            assert await far.read() == b"unread"
+        elif how == "readexactly":
+            assert await far.readexactly(6) == b"unread"
+        else:
+            assert await far.readuntil(b"d") == b"unread"
         assert session._budget.unread == 0
         assert list(ends.far_connection.streams) == []
 
