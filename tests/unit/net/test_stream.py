@@ -734,6 +734,21 @@ async def test_a_close_cancelled_while_the_protocol_is_open_still_ends_both_ways
         assert ends.connection._pump._session._budget.unread == 0  # type: ignore[union-attr]
 
 
+async def test_bytes_behind_the_agreement_are_discarded_and_credited_once_we_closed() -> None:
+    async with connected() as ends:
+
+        async def talk(stream: Stream) -> None:
+            await stream.write(b"greeting", eof=True)
+
+        ends.far.handlers["/talk"] = talk
+        stream = ends.connection.open_stream(["/talk"], optimistic=True)
+        await stream.close()
+        await asyncio.sleep(1)
+        assert stream._buffer.size == 0
+        assert ends.connection.streams == ()
+        assert ends.connection._pump._session._budget.unread == 0  # type: ignore[union-attr]
+
+
 async def test_a_remote_that_never_answers_the_proposal_is_given_up_in_time() -> None:
     async with connected() as ends:
         ends.far.endpoint._on_stream = lambda _stream: None
