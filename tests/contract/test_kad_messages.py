@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from peerstack_kad.simulation import SimulatedKademlia
 
 from peerstack.testing.dht_conformance import DhtConformance, DhtNetwork
+from tests.sim.kad_network import SimulatedKademlia
 
 
 @pytest.mark.asyncio(loop_factories=["virtual"])

@@ -8,11 +8,11 @@ from collections.abc import Awaitable
 from dataclasses import dataclass, field
 
 import pytest
-from peerstack_kad.simulation import SimulatedKademlia
 
 from peerstack.errors import DeadlineExceeded, KeyNotFound, QuorumNotMet, Unavailable
 from peerstack.testing import virtual_time
 from peerstack.testing.message_network import LinkModel
+from tests.sim.kad_network import SimulatedKademlia
 
 _KEYS = 6
 _TTL_S = 3500.0

@@ -8,6 +8,11 @@ import random
 from collections.abc import Callable
 from typing import Any
 
+from peerstack_kad.facade import DhtCalls
+from peerstack_kad.keys import Contact
+from peerstack_kad.messages import Reply
+from peerstack_kad.node import KademliaNode, NodeSettings
+
 from peerstack.dht.clock import to_microseconds
 from peerstack.dht.contract import Dht
 from peerstack.dht.namespaces import Namespaces
@@ -18,10 +23,6 @@ from peerstack.identity import PeerId, PrivateKey
 from peerstack.testing.dht_conformance import DhtNetwork
 from peerstack.testing.message_network import LinkModel, MessageNetwork
 from peerstack.testing.virtual_time import wall_clock
-from peerstack_kad.facade import DhtCalls
-from peerstack_kad.keys import Contact
-from peerstack_kad.messages import Reply
-from peerstack_kad.node import KademliaNode, NodeSettings
 
 __all__ = ["LoopOutside", "SimulatedKademlia", "SimulatedNode"]
 
