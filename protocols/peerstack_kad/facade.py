@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from typing import Any, TypeVar
 
 from peerstack.dht.arguments import check_ack, check_quorum, check_slot, check_timeout, check_value
@@ -58,7 +59,7 @@ class DhtCalls:
         life = lifetime(ttl, engine.outside.wall_us(), engine.parameters)
         order = PutOrder(slot=slot, value=check_value(value), life=life, ack=check_ack(ack), timeout=self._timeout(timeout))
         self._check_writable(order)
-        return await _settled(lambda finished: self.node.put(order, finished))
+        return await self._settled(lambda finished: self.node.put(order, finished))
 
     async def delete(
         self, key: bytes | str, *, namespace: str = "kv", subkey: bytes | str = b"", timeout: float | None = None
@@ -69,31 +70,31 @@ class DhtCalls:
             raise InvalidRecord(f"there is no delete in namespace {namespace!r}")
         order = PutOrder(slot=slot, value=b"", life=DELETED, timeout=self._timeout(timeout))
         self._check_writable(order)
-        return await _settled(lambda finished: self.node.put(order, finished))
+        return await self._settled(lambda finished: self.node.put(order, finished))
 
     async def get(
         self, key: bytes | str, *, namespace: str = "kv", subkey: bytes | str = b"", quorum: int | None = None, timeout: float | None = None
     ) -> GetResult:
         """See `peerstack.dht.contract.Dht.get`."""
         slot, limit, wanted = self._slot(namespace, key, subkey), self._timeout(timeout), check_quorum(quorum)
-        return await _settled(lambda finished: self.node.get(slot, quorum=wanted, timeout=limit, finished=finished))
+        return await self._settled(lambda finished: self.node.get(slot, quorum=wanted, timeout=limit, finished=finished))
 
     async def get_all(
         self, key: bytes | str, *, namespace: str = "kv", since: int | None = None, timeout: float | None = None
     ) -> list[Record]:
         """See `peerstack.dht.contract.Dht.get_all`."""
         slot, limit = self._slot(namespace, key, b""), self._timeout(timeout)
-        return await _settled(lambda finished: self.node.get_all(namespace, slot.key, since=since, timeout=limit, finished=finished))
+        return await self._settled(lambda finished: self.node.get_all(namespace, slot.key, since=since, timeout=limit, finished=finished))
 
     async def lookup(self, key: bytes | str, *, namespace: str = "kv", trace: bool = False, timeout: float | None = None) -> Lookup:
         """See `peerstack.dht.contract.Dht.lookup`."""
         slot, limit = self._slot(namespace, key, b""), self._timeout(timeout)
-        return await _settled(lambda finished: self.node.lookup(namespace, slot.key, trace=trace, timeout=limit, finished=finished))
+        return await self._settled(lambda finished: self.node.lookup(namespace, slot.key, trace=trace, timeout=limit, finished=finished))
 
     async def leave(self, *, timeout: float | None = None) -> LeaveReport:
         """See `peerstack.dht.contract.Dht.leave`."""
         limit = check_timeout(timeout, _LEAVE_TIMEOUT_S)
-        return await _settled(lambda finished: self.node.leave(timeout=limit, finished=finished))
+        return await self._settled(lambda finished: self.node.leave(timeout=limit, finished=finished))
 
     async def ask(self, peer: PeerId, question: Question, *, timeout: float | None = None) -> Answer:
         """See `peerstack.dht.contract.Inspect.ask`."""
@@ -104,7 +105,7 @@ class DhtCalls:
         request, written = self._request_of(question)
         began = node.engine.outside.time()
         limit = self._timeout(timeout)
-        reply: Reply = await _settled(
+        reply: Reply = await self._settled(
             lambda finished: node.engine.ask(contact, request, lambda result, _now: finished(result), timeout=limit)
         )
         return _answer(peer, question, reply, written, node.engine.outside.time() - began)
@@ -117,6 +118,35 @@ class DhtCalls:
     def topology(self) -> Mapping[str, Any]:
         """See `peerstack.dht.contract.Inspect.topology`."""
         return self.node.topology()
+
+    def end_calls(self, error: PeerstackError) -> None:
+        """Tell everybody who still waits for a call that there will be no answer: the node has stopped."""
+        for future in list(self._calls):
+            if not future.done():
+                future.set_exception(error)
+
+    @cached_property
+    def _calls(self) -> set[asyncio.Future[Any]]:
+        return set()
+
+    async def _settled(self, begin: Callable[[Callable[[ResultT | PeerstackError], None]], object]) -> ResultT:
+        """Begin an operation and wait for its one callback; whoever is cancelled stops waiting, the operation ends by itself."""
+        future: asyncio.Future[ResultT] = asyncio.get_running_loop().create_future()
+
+        def finished(result: ResultT | PeerstackError) -> None:
+            if future.done():
+                return
+            if isinstance(result, PeerstackError):
+                future.set_exception(result)
+            else:
+                future.set_result(result)
+
+        self._calls.add(future)
+        try:
+            begin(finished)
+            return await future
+        finally:
+            self._calls.discard(future)
 
     def _slot(self, namespace: str, key: bytes | str, subkey: bytes | str) -> Slot:
         slot = check_slot(namespace, key, subkey)
@@ -166,19 +196,3 @@ def _answer(peer: PeerId, question: Question, reply: Reply, written: Record | No
     if question.kind != "ping":
         raise InvalidMessage(f"{peer} answered {question.kind} with something else")
     return Answer(peer=peer, seconds=seconds)
-
-
-async def _settled(begin: Callable[[Callable[[ResultT | PeerstackError], None]], object]) -> ResultT:
-    """Begin an operation and wait for its one callback; whoever is cancelled stops waiting, the operation ends by itself."""
-    future: asyncio.Future[ResultT] = asyncio.get_running_loop().create_future()
-
-    def finished(result: ResultT | PeerstackError) -> None:
-        if future.done():
-            return
-        if isinstance(result, PeerstackError):
-            future.set_exception(result)
-        else:
-            future.set_result(result)
-
-    begin(finished)
-    return await future

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from peerstack.dht.contract import LeaveReport, Lookup, PutResult
@@ -11,7 +11,7 @@ from peerstack.dht.namespaces import Namespaces
 from peerstack.dht.parameters import NetworkParameters
 from peerstack.dht.records import Record, Signer, Slot
 from peerstack.dht.store.contract import RecordStore
-from peerstack.errors import PeerstackError
+from peerstack.errors import Closed, PeerstackError
 from peerstack_kad.buckets import Admission, ContactAdded, PingContact
 from peerstack_kad.engine import Engine
 from peerstack_kad.holder import HolderEvents
@@ -19,6 +19,7 @@ from peerstack_kad.keys import KEY_BITS, Contact, key_bytes, spread
 from peerstack_kad.leaving import Leaving
 from peerstack_kad.messages import FindNode, Leave, Ping, PullReply, Request
 from peerstack_kad.operations import Finished, Get, GetAll, Locate, Put, PutOrder
+from peerstack_kad.readiness import Readiness
 from peerstack_kad.renewal import Renewals
 from peerstack_kad.seam import Outside, Respond, Rpc
 from peerstack_kad.takeover import PullFrom, TakeOver
@@ -28,7 +29,6 @@ __all__ = ["KademliaNode", "NodeSettings"]
 _JOIN_TIMEOUT_S: Final = 60.0
 _MIN_PULL_TIMEOUT_S: Final = 5.0
 _MAX_MEETINGS: Final = 1024
-_MAX_WAIT_FOR_JOIN_S: Final = 10.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,6 +49,8 @@ class NodeSettings:
     """Told what an operator has to know."""
     uncertain: Callable[[], None] = lambda: None
     """Told when this node took over from everybody who answered, without a majority of every set."""
+    awaited: Callable[[], str | None] = lambda: None
+    """What this node is about to learn of other servers from, in words; None: nothing. Operations wait for it."""
 
 
 class KademliaNode:
@@ -57,7 +59,7 @@ class KademliaNode:
     Attributes:
         engine: Its parts.
         renewals: Its own records.
-        expecting: Whether somebody is about to call `meet`: operations wait a moment for it.
+        readiness: Operations that wait for it to join.
     """
 
     def __init__(self, own: Contact, *, signer: Signer, store: RecordStore, rpc: Rpc, outside: Outside, settings: NodeSettings) -> None:
@@ -81,12 +83,11 @@ class KademliaNode:
         self._takeover: TakeOver | None = None
         self._joining = False
         self._joined = False
-        self.expecting = False
         self._met: dict[int, float] = {}  # when we last pulled from a server that was not counted, by position
         self._stopped = False
         self._left_network = False
         self._cancels: dict[str, Callable[[], None]] = {}
-        self._waiting: list[Callable[[], None]] = []
+        self.readiness = Readiness(outside, ready=lambda: self.ready, known=lambda: len(self.engine.table) > 0, awaited=self._awaited)
 
     @property
     def ready(self) -> bool:
@@ -114,6 +115,7 @@ class KademliaNode:
     def stop(self) -> None:
         """End all timers; nothing is asked any more."""
         self._stopped = True
+        self.readiness.close(Closed("the DHT is stopping"))
         if self._takeover is not None:
             self._takeover.stop()
         for cancel in self._cancels.values():
@@ -132,6 +134,7 @@ class KademliaNode:
     def lose(self, server: Contact) -> None:
         """Learn that a peer serves this network no more."""
         self.engine.table.remove(server.key)
+        self.readiness.review()
 
     def serve(self, sender: Contact, request: Request, respond: Respond, *, is_server: bool) -> None:
         """Answer a request.
@@ -159,21 +162,34 @@ class KademliaNode:
             self.renewals.keep(record, acknowledged=put.promised)
             finished(put)
 
-        self._when_ready(lambda: Put(self.engine, order, done).start(), order.timeout)
+        def begin(left: float) -> None:
+            Put(self.engine, replace(order, timeout=left), done).start()
+
+        self.readiness.when(begin, finished, order.timeout)
 
     def get(self, slot: Slot, *, quorum: int | None, timeout: float, finished: Finished[Any]) -> None:
         """Read one record."""
-        self._when_ready(lambda: Get(self.engine, slot, quorum=quorum, timeout=timeout, finished=finished).start(), timeout)
+
+        def begin(left: float) -> None:
+            Get(self.engine, slot, quorum=quorum, timeout=left, finished=finished).start()
+
+        self.readiness.when(begin, finished, timeout)
 
     def get_all(self, namespace: str, key: bytes, *, since: int | None, timeout: float, finished: Finished[list[Record]]) -> None:
         """Read every subkey."""
-        self._when_ready(lambda: GetAll(self.engine, namespace, key, since=since, timeout=timeout, finished=finished).start(), timeout)
+
+        def begin(left: float) -> None:
+            GetAll(self.engine, namespace, key, since=since, timeout=left, finished=finished).start()
+
+        self.readiness.when(begin, finished, timeout)
 
     def lookup(self, namespace: str, key: bytes, *, trace: bool, timeout: float, finished: Finished[Lookup]) -> None:
         """Find who is responsible."""
-        self._when_ready(
-            lambda: Locate.of_key(self.engine, namespace, key, trace=trace, timeout=timeout, finished=finished).start(), timeout
-        )
+
+        def begin(left: float) -> None:
+            Locate.of_key(self.engine, namespace, key, trace=trace, timeout=left, finished=finished).start()
+
+        self.readiness.when(begin, finished, timeout)
 
     def leave(self, *, timeout: float, finished: Callable[[LeaveReport], None]) -> None:
         """Hand everything over and go; the node answers nobody's writes from now on."""
@@ -200,6 +216,7 @@ class KademliaNode:
             return
         others = [contact for contact in locate.contacts if contact.key != self.engine.own.key]
         if not others:
+            self.readiness.review()
             return  # tried again by the upkeep
         self._joined = True
         if self._settings.serving and not self.engine.hood.settled:
@@ -207,7 +224,7 @@ class KademliaNode:
             for contact in others:
                 self.engine.hood.count_in(contact, now)
             self._take_over(settled=False)
-        self._release()
+        self.readiness.review()
         self._refresh(0)
 
     def _refresh(self, index: int) -> None:
@@ -246,7 +263,7 @@ class KademliaNode:
 
     def _took_over(self, certain: bool) -> None:
         self._takeover = None
-        self._release()
+        self.readiness.review()
         if not certain:
             self._settings.uncertain()
 
@@ -364,29 +381,12 @@ class KademliaNode:
 
         self._cancels[name] = self._outside.call_later(period * jitter, fire)
 
-    def _when_ready(self, action: Callable[[], None], timeout: float) -> None:
-        """Run an operation now, or, while this node joins and takes over, right after that (within half of the operation's own time)."""
-        expected = self.expecting or self._joining or self.engine.hood.taking_over
-        if self.ready or not expected:
-            action()
-            return
-        started = False
-
-        def once() -> None:
-            nonlocal started
-            if not started:
-                started = True
-                cancel()
-                action()
-
-        cancel = self._outside.call_later(min(timeout / 2, _MAX_WAIT_FOR_JOIN_S), once)
-        self._waiting.append(once)
-
-    def _release(self) -> None:
-        if self.ready:
-            waiting, self._waiting = self._waiting, []
-            for action in waiting:
-                action()
+    def _awaited(self) -> str | None:
+        if self._joining or (not self._joined and len(self.engine.table)):
+            return "this node is joining the network"
+        if self.engine.hood.taking_over:
+            return "this node is taking over from others"
+        return self._settings.awaited()
 
     def topology(self) -> dict[str, Any]:
         """The routing table and the neighbourhood as plain data."""

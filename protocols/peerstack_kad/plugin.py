@@ -14,7 +14,16 @@ from peerstack.dht.parameters import KADEMLIA_PRESETS, NetworkParameters
 from peerstack.dht.store import MemoryStore, Rules
 from peerstack.errors import Closed, ConfigError, PeerstackError
 from peerstack.identity import PeerId, PublicKey
-from peerstack.plugin import PeerEvent, PeerIdentified, PluginContext, ProtocolLimits, ProtocolPlugin, Stream
+from peerstack.plugin import (
+    PeerConnected,
+    PeerDisconnected,
+    PeerEvent,
+    PeerIdentified,
+    PluginContext,
+    ProtocolLimits,
+    ProtocolPlugin,
+    Stream,
+)
 from peerstack_kad.codec import Codec
 from peerstack_kad.diversity import diverse
 from peerstack_kad.facade import DhtCalls
@@ -29,6 +38,8 @@ __all__ = ["PROTOCOL_ID", "Kademlia"]
 PROTOCOL_ID: Final = "/peerstack/kad/1.0.0"
 _FOREIGN_PREFIX: Final = "/ipfs/"
 _MAX_REFUSED: Final = 1024
+_MAX_STRANGERS: Final = 1024
+_IDENTIFY_S: Final = 10.0  # as long as identify itself waits
 
 
 class _HostOutside:
@@ -99,6 +110,7 @@ class Kademlia(DhtCalls, ProtocolPlugin):
         self._rpc: StreamRpc | None = None
         self._node: KademliaNode | None = None
         self._store: MemoryStore | None = None
+        self._strangers: dict[PeerId, Callable[[], None]] = {}  # connected, not identified yet; each ends our patience
         self._refused: dict[PeerId, str] = {}  # servers of a network with other parameters
 
     @property
@@ -148,13 +160,14 @@ class Kademlia(DhtCalls, ProtocolPlugin):
                 positions=own_id,
                 warn=context.logger.warning,
                 uncertain=self._took_over_without_majority,
+                awaited=self._awaited,
             ),
         )
-        self._node.expecting = bool(context.bootstrap)
         if context.listening:
             context.register(*self.ids)
         self._node.start()
         for peer in context.connected_peers():
+            self._await_identify(peer)
             self._consider(peer)
 
     async def stop(self) -> None:
@@ -164,6 +177,7 @@ class Kademlia(DhtCalls, ProtocolPlugin):
             node.stop()
         if self._rpc is not None:
             self._rpc.close()
+        self.end_calls(Closed("the DHT is stopping"))
         if self._store is not None:
             await self._store.close()
 
@@ -183,8 +197,33 @@ class Kademlia(DhtCalls, ProtocolPlugin):
 
     def on_peer(self, event: PeerEvent) -> None:
         """Servers of this network enter the routing table when they have identified themselves."""
-        if isinstance(event, PeerIdentified):
-            self._consider(event.peer_id)
+        match event:
+            case PeerConnected(peer_id):
+                self._await_identify(peer_id)
+            case PeerIdentified(peer_id):
+                self._consider(peer_id)
+                self._await_no_more(peer_id)
+            case PeerDisconnected(peer_id):
+                self._await_no_more(peer_id)
+
+    def _await_identify(self, peer_id: PeerId) -> None:
+        if self._context is not None and peer_id not in self._strangers and len(self._strangers) < _MAX_STRANGERS:
+            self._strangers[peer_id] = self._context.call_later(_IDENTIFY_S, lambda: self._await_no_more(peer_id))
+
+    def _await_no_more(self, peer_id: PeerId) -> None:
+        cancel = self._strangers.pop(peer_id, None)
+        if cancel is not None:
+            cancel()
+        if self._node is not None:
+            self._node.readiness.review()
+
+    def _awaited(self) -> str | None:
+        """What may still bring a server of this network."""
+        assert self._context is not None
+        if self._strangers:
+            return f"{len(self._strangers)} connected peers have not said yet what they serve"
+        missing = {address.peer_id for address in self._context.bootstrap} - {self._context.peer_id, *self._context.connected_peers()}
+        return f"{len(missing)} bootstrap peers are not reached yet" if missing else None
 
     def _consider(self, peer_id: PeerId) -> None:
         if self._node is None or peer_id in self._refused:
