@@ -39,11 +39,13 @@ async def resolve_host(name: str, family: int) -> list[str]:
 
 
 def clock_of(loop: asyncio.AbstractEventLoop) -> Callable[[], float]:
-    """The event loop's clock, in seconds, precise enough to measure round trips.
+    """The event loop's clock, in seconds: cheap to read, and precise enough to measure round trips.
 
-    uvloop's ticks in milliseconds and stands still during a turn; what it counts is the system's monotonic clock, so that one is taken.
+    asyncio's own loops and uvloop's both count the system's monotonic clock; uvloop's ticks in milliseconds and stands still during a turn.
+    So for both that clock is read directly. A loop with a clock of its own, such as one in virtual time, is asked.
     """
-    return time.monotonic if type(loop).__module__.partition(".")[0] == "uvloop" else loop.time
+    ordinary = getattr(type(loop), "time", None) is asyncio.BaseEventLoop.time
+    return time.monotonic if ordinary or type(loop).__module__.partition(".")[0] == "uvloop" else loop.time
 
 
 def _fresh_random() -> random.Random:

@@ -340,14 +340,14 @@ class Stream:
 
     def _negotiate(self, machine: Dialer | Listener) -> None:
         self._negotiation = machine
-        for piece in machine.take_output(0):
-            self._pump.queue(self, piece)
+        if output := machine.take_output(0):
+            self._pump.queue(self, b"".join(output))
 
     def _feed_negotiation(self, machine: Dialer | Listener, data: Buffer) -> None:
         now = self._pump.clock()
         machine.feed(data, now)
-        for piece in machine.take_output(0):
-            self._pump.queue(self, piece)
+        if output := machine.take_output(0):
+            self._pump.queue(self, b"".join(output))
         kept = 0
         for event in machine.take_events():
             if isinstance(event, ProtocolSelected):

@@ -93,14 +93,16 @@ class _Negotiation:
                 found = _next_token(unread, offset)
                 if found is None:
                     break
-                token, offset = found
-                self._take_token(token)
+                token, end = found
+                self._take_token(token, unread[offset:end])
+                offset = end
         except (InvalidMessage, ProtocolViolation) as error:
             self._fail(ProtocolViolation(f"multistream-select: {error}"))
         else:
             self._unread = b"" if self._state is _State.FAILED else unread[offset:]
 
-    def _take_token(self, token: bytes) -> None:
+    def _take_token(self, token: bytes, message: bytes) -> None:
+        """Act on one text, and on the whole message that framed it."""
         raise NotImplementedError
 
     def _select(self, protocol: str) -> None:
@@ -185,7 +187,7 @@ class Dialer(_Negotiation):
         else:
             self._cut_tokens()
 
-    def _take_token(self, token: bytes) -> None:
+    def _take_token(self, token: bytes, message: bytes) -> None:
         match self._state, self._kind(token):
             case _State.AWAITING_HEADER, _Reply.HEADER:
                 self._state = _State.AWAITING_TOKEN
@@ -237,23 +239,23 @@ class Listener(_Negotiation):
         self._unread += data
         self._cut_tokens()
 
-    def _take_token(self, token: bytes) -> None:
+    def _take_token(self, token: bytes, message: bytes) -> None:
         match self._state, token == _VERSION:
             case _State.AWAITING_HEADER, True:
                 self._state = _State.AWAITING_TOKEN
                 self._output.append(HEADER)
             case _State.AWAITING_TOKEN, False:
-                self._answer(token)
+                self._answer(token, message)
             case state, _:
                 raise ProtocolViolation(f"the dialer sent {token[:64]!r} {state.name.lower().replace('_', ' ')}")
 
-    def _answer(self, token: bytes) -> None:
+    def _answer(self, token: bytes, message: bytes) -> None:
         try:
             protocol = token.decode()
         except UnicodeDecodeError:
             raise ProtocolViolation(f"protocol id {token[:64]!r} is not UTF-8") from None
         if self._supports(protocol):
-            self._output.append(encode(protocol))
+            self._output.append(message)  # the exact echo
             self._select(protocol)
             return
         self._output.append(_REFUSED)
