@@ -1,4 +1,4 @@
-"""Requests and replies as protobuf messages of ``/ipfs/kad/1.0.0``, with our own fields where the protocol id is our own.
+"""Requests and replies as protobuf messages on our own protocol ids: libp2p's, with fields of our own. `foreign_codec` is without.
 
 Nothing here trusts its input: counts and sizes are bounded, an entry of a list that is no peer is passed over, and what is no message is
 `InvalidMessage`. Replies name up to 40 peers: each peer's encoding is kept with its contact and copied, which more than halves the cost.
@@ -18,11 +18,18 @@ from peerstack.dht.store.contract import Cursor, Outcome, Status
 from peerstack.errors import InvalidMessage, InvalidRecord
 from peerstack_kad.codec_parts import (
     CLOSER,
+    MAX_CLOSER,
+    MAX_MESSAGE_BYTES,
+    MAX_PROVIDERS,
+    PROVIDER,
     RESPONSIBLE,
     ContactReader,
+    check_key,
     encode_peers,
+    parse_message,
     read_outcome,
     read_position,
+    read_provided,
     read_refusal,
     status_of,
     write_record,
@@ -30,23 +37,30 @@ from peerstack_kad.codec_parts import (
 )
 from peerstack_kad.keys import KEY_BITS, key_bytes, position_of
 from peerstack_kad.messages import (
+    AddProvider,
     Done,
     FindNode,
+    GetProviders,
+    GetRaw,
     GetReply,
     GetValue,
     Leave,
     Malformed,
     NodesReply,
     Ping,
+    ProvidersReply,
     Pull,
     PullReply,
     Push,
     PushReply,
+    PutRaw,
     PutReply,
     PutValue,
+    RawReply,
     Reply,
     Request,
     Standing,
+    Taken,
 )
 
 if TYPE_CHECKING:
@@ -54,18 +68,13 @@ if TYPE_CHECKING:
 
 __all__ = ["MAX_CLOSER", "MAX_MESSAGE_BYTES", "MAX_NAMED", "MAX_PAGE_BYTES", "MAX_PAGE_RECORDS", "Codec", "ReplyFrame", "RequestFrame"]
 
-MAX_MESSAGE_BYTES: Final = 1 << 20
-"""Longest message read and written: a whole key's set (256 KiB and its headers) fits, a page of a region too."""
 MAX_PAGE_BYTES: Final = 256 << 10
 """Records of one page: the one that goes over it is the last."""
 MAX_PAGE_RECORDS: Final = 256
 """Also the most records of one key."""
-MAX_CLOSER: Final = 20
-"""Peers read from ``closerPeers``: the protocol's k."""
 MAX_NAMED: Final = 512
 """Peers read from ``responsible``: of a whole neighbourhood in the answer to `Pull`."""
 
-_MAX_WIRE_KEY: Final = 256
 _MAX_SILENT_MS: Final = (1 << 32) - 1
 _NO_CURSOR: Final[tuple[bytes, bytes | None]] = (b"", None)
 
@@ -92,11 +101,11 @@ class Codec:
 
     Args:
         verifier: Checks signatures of records that arrive.
-        own_fields: Whether the protocol id is our own, so that fields over 1000 are sent and our own requests are served.
     """
 
-    def __init__(self, verifier: Verifier = verify_signature, *, own_fields: bool = True) -> None:
-        self.own_fields = own_fields
+    ordered = False
+
+    def __init__(self, verifier: Verifier = verify_signature) -> None:
         self._verifier = verifier
         self._contacts = ContactReader()
 
@@ -104,6 +113,7 @@ class Codec:
         """Write a request."""
         from peerstack_kad.pb.kad_pb2 import Message
 
+        peers = b""
         request = frame.request
         match request:
             case FindNode(key=b""):
@@ -111,7 +121,7 @@ class Codec:
             case FindNode():
                 message = Message(type=Message.FIND_NODE, key=request.key)
             case GetValue():
-                message = Message(type=Message.GET_VALUE, key=request.key, subkey=request.subkey if self.own_fields else None)
+                message = Message(type=Message.GET_VALUE, key=request.key, subkey=request.subkey)
             case PutValue():
                 message = Message(type=Message.PUT_VALUE)
                 write_record(message, request.record)
@@ -124,11 +134,16 @@ class Codec:
                 message = Message(type=Message.PUSH, records=[record.encode() for record in request.records])
             case Leave():
                 message = Message(type=Message.LEAVE, settled=request.handed)
-            case Malformed():
-                raise ValueError("a malformed request is only ever received")
+            case AddProvider():
+                message = Message(type=Message.ADD_PROVIDER, keys=request.keys)
+                peers = encode_peers(PROVIDER, request.providers)
+            case GetProviders():
+                message = Message(type=Message.GET_PROVIDERS, key=request.key)
+            case Malformed() | GetRaw() | PutRaw():
+                raise ValueError(f"{type(request).__name__} is no request of our own ids")
         if frame.request_id is not None:
             message.requestId = frame.request_id
-        return message.SerializeToString()
+        return message.SerializeToString() + peers
 
     def decode_request(self, data: bytes) -> RequestFrame:
         """Read a request.
@@ -136,7 +151,7 @@ class Codec:
         Raises:
             InvalidMessage: It is none, or of a type that is not served.
         """
-        return self.read_request(self.parse(data))
+        return self.read_request(parse_message(data))
 
     def read_request(self, message: Message) -> RequestFrame:
         """As `decode_request`, for a message parsed already."""
@@ -176,17 +191,27 @@ class Codec:
                 message = Message(type=Message.PUSH, outcomes=[status_of(o) for o in reply.outcomes], records=greater)
             case Done():
                 message = Message(type=Message.PING)
+            case Taken():
+                message = Message(type=Message.ADD_PROVIDER)
+                write_refusal(message, reply.refusal)
+            case ProvidersReply():
+                message = Message(type=Message.GET_PROVIDERS)
+                peers = encode_peers(CLOSER, reply.closer) + encode_peers(PROVIDER, reply.providers)
+            case RawReply():
+                raise ValueError("raw values are for foreign ids")
         if frame.request_id is not None:
             message.requestId = frame.request_id
         if frame.parameters:
             message.parameters = frame.parameters
         return message.SerializeToString() + peers
 
-    def encode_echo(self, request: Request, frame: ReplyFrame) -> bytes:
-        """Write a reply as foreign ids have it: a PUT_VALUE that was stored is answered with itself."""
-        if isinstance(request, PutValue):
-            return self.encode_request(RequestFrame(request))
+    def encode_answer(self, request: Request, frame: ReplyFrame) -> bytes | None:
+        """See `peerstack_kad.rpc.MessageCodec.encode_answer`."""
         return self.encode_reply(frame)
+
+    def speaks(self, request: Request) -> bool:
+        """See `peerstack_kad.rpc.MessageCodec.speaks`."""
+        return not isinstance(request, GetRaw | PutRaw)
 
     def decode_reply(self, data: bytes, request: Request) -> ReplyFrame:
         """Read the answer to `request`.
@@ -194,26 +219,7 @@ class Codec:
         Raises:
             InvalidMessage: It is none, or none to that request.
         """
-        return self.read_reply(self.parse(data), request)
-
-    def parse(self, data: bytes) -> Message:
-        """Parse a message without a look at what it says.
-
-        Raises:
-            InvalidMessage: It is none.
-        """
-        from google.protobuf.message import DecodeError
-
-        from peerstack_kad.pb.kad_pb2 import Message
-
-        if len(data) > MAX_MESSAGE_BYTES:
-            raise InvalidMessage(f"a message of {len(data)} bytes is over the limit of {MAX_MESSAGE_BYTES}")
-        message = Message()
-        try:
-            message.ParseFromString(data)
-        except DecodeError as error:
-            raise InvalidMessage("these bytes are no Kademlia message") from error
-        return message
+        return self.read_reply(parse_message(data), request)
 
     def read_reply(self, message: Message, request: Request) -> ReplyFrame:
         """As `decode_reply`, for a message parsed already."""
@@ -226,8 +232,7 @@ class Codec:
     def _read_request(self, message: Message) -> Request:
         from peerstack_kad.pb.kad_pb2 import Message as Types
 
-        if len(message.key) > _MAX_WIRE_KEY:
-            raise InvalidMessage(f"a key of {len(message.key)} bytes is over the limit of {_MAX_WIRE_KEY}")
+        check_key(message.key)
         kind = message.type
         if kind == Types.FIND_NODE:
             return FindNode.of(message.key) if message.key else FindNode(b"", read_position(message.position))
@@ -237,12 +242,16 @@ class Codec:
             return PutValue(self._read_record(message, message.key))
         if kind == Types.PING:
             return Ping()
-        if self.own_fields and kind == Types.PULL and message.prefix <= KEY_BITS:
+        if kind == Types.PULL and message.prefix <= KEY_BITS:
             return Pull(message.prefix, message.settled, _read_cursor(message))
-        if self.own_fields and kind == Types.PUSH:
+        if kind == Types.PUSH:
             return Push(self._decode_records(message.records))
-        if self.own_fields and kind == Types.LEAVE:
+        if kind == Types.LEAVE:
             return Leave(message.settled)
+        if kind == Types.ADD_PROVIDER:
+            return AddProvider(read_provided(message.keys), self._contacts.read_all(message.providerPeers, MAX_CLOSER))
+        if kind == Types.GET_PROVIDERS:
+            return GetProviders.of(*read_provided([message.key]))
         raise InvalidMessage(f"a request of type {kind} is not served")
 
     def _read_reply(self, message: Message, request: Request) -> Reply:
@@ -262,8 +271,13 @@ class Codec:
                 return PushReply(self._read_outcomes(message, request.records))
             case Ping() | Leave():
                 return Done()
-            case Malformed():
-                raise ValueError("a malformed request is never sent")
+            case GetProviders():
+                providers = self._contacts.read_all(message.providerPeers, MAX_PROVIDERS)
+                return ProvidersReply(providers, self._contacts.read_all(message.closerPeers, MAX_CLOSER))
+            case AddProvider():
+                return Taken(read_refusal(message))
+            case Malformed() | GetRaw() | PutRaw():
+                raise ValueError("such a request is never sent")
 
     def _read_get_reply(self, message: Message, request: GetValue) -> GetReply:
         if message.HasField("record"):
@@ -306,8 +320,6 @@ class Codec:
         return tuple(Outcome(read_outcome(number), greater.get(record.slot)) for number, record in zip(message.outcomes, sent, strict=True))
 
     def _write_standing(self, message: Message, standing: Standing) -> bytes:
-        if not self.own_fields:
-            return b""
         message.authoritative = standing.authoritative
         return encode_peers(RESPONSIBLE, standing.responsible)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Final, cast
 
 from peerstack.dht.contract import Refusal, RefusalReason
@@ -19,11 +19,19 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CLOSER",
+    "MAX_CLOSER",
+    "MAX_MESSAGE_BYTES",
+    "MAX_PROVIDED",
+    "MAX_PROVIDERS",
+    "PROVIDER",
     "RESPONSIBLE",
     "ContactReader",
+    "check_key",
     "encode_peers",
+    "parse_message",
     "read_outcome",
     "read_position",
+    "read_provided",
     "read_refusal",
     "status_of",
     "write_record",
@@ -32,9 +40,22 @@ __all__ = [
 
 CLOSER: Final = varint.encode(8 << 3 | 2)
 """The tag of an entry of ``closerPeers``."""
+PROVIDER: Final = varint.encode(9 << 3 | 2)
+"""The tag of an entry of ``providerPeers``."""
 RESPONSIBLE: Final = varint.encode(1005 << 3 | 2)
 """The tag of an entry of ``responsible``."""
 
+MAX_MESSAGE_BYTES: Final = 1 << 20
+"""Longest message read and written: a whole key's set (256 KiB and its headers) fits, a page of a region too."""
+MAX_CLOSER: Final = 20
+"""Peers read from ``closerPeers``: the protocol's k."""
+MAX_PROVIDERS: Final = 128
+"""Peers written to and read from ``providerPeers``."""
+MAX_PROVIDED: Final = 1000
+"""Keys of one `AddProvider`."""
+
+_MAX_WIRE_KEY: Final = 256
+_MAX_PROVIDED_BYTES: Final = 80  # go stores no longer ones
 _MAX_ADDRESSES: Final = 16
 _MAX_ADDRESS_BYTES: Final = 1024
 _MAX_REASON: Final = 500
@@ -89,6 +110,47 @@ def write_record(message: Message, record: Record) -> None:
     """Put one record where libp2p has it."""
     message.key = message.record.key = record.wire_key
     message.record.value = record.encode()
+
+
+def parse_message(data: bytes) -> Message:
+    """Parse a message without a look at what it says.
+
+    Raises:
+        InvalidMessage: It is none.
+    """
+    from google.protobuf.message import DecodeError
+
+    from peerstack_kad.pb.kad_pb2 import Message
+
+    if len(data) > MAX_MESSAGE_BYTES:
+        raise InvalidMessage(f"a message of {len(data)} bytes is over the limit of {MAX_MESSAGE_BYTES}")
+    message = Message()
+    try:
+        message.ParseFromString(data)
+    except DecodeError as error:
+        raise InvalidMessage("these bytes are no Kademlia message") from error
+    return message
+
+
+def check_key(key: bytes) -> None:
+    """Check the size of a wire key or peer id.
+
+    Raises:
+        InvalidMessage: It is too long.
+    """
+    if len(key) > _MAX_WIRE_KEY:
+        raise InvalidMessage(f"a key of {len(key)} bytes is over the limit of {_MAX_WIRE_KEY}")
+
+
+def read_provided(keys: Sequence[bytes]) -> tuple[bytes, ...]:
+    """Keys of provider records.
+
+    Raises:
+        InvalidMessage: One has not 1 to 80 bytes, or there are too many.
+    """
+    if not 1 <= len(keys) <= MAX_PROVIDED or any(not 1 <= len(key) <= _MAX_PROVIDED_BYTES for key in keys):
+        raise InvalidMessage(f"provider records have keys of 1 to {_MAX_PROVIDED_BYTES} bytes, up to {MAX_PROVIDED} in one message")
+    return tuple(keys)
 
 
 def read_position(data: bytes) -> int:

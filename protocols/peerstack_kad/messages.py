@@ -5,6 +5,9 @@
 * `Pull` asks for everything another server holds in a region, page by page: taking over, and meeting after a partition.
 * `Push` gives records from holder to holder: repair, replication, handoff and leaving. It is never refused for lack of room in a set.
 * `Leave` says that the sender goes for good, after it pushed what it held.
+
+`AddProvider` and `GetProviders` are libp2p's and served on every id. `GetRaw` and `PutRaw` are what GET_VALUE and PUT_VALUE mean on
+foreign ids, where values have no header and no signature of ours.
 """
 
 from __future__ import annotations
@@ -17,23 +20,30 @@ from peerstack.dht.store.contract import Cursor, Outcome
 from peerstack_kad.keys import Contact, position_of
 
 __all__ = [
+    "AddProvider",
     "Done",
     "FindNode",
+    "GetProviders",
+    "GetRaw",
     "GetReply",
     "GetValue",
     "Leave",
     "Malformed",
     "NodesReply",
     "Ping",
+    "ProvidersReply",
     "Pull",
     "PullReply",
     "Push",
     "PushReply",
+    "PutRaw",
     "PutReply",
     "PutValue",
+    "RawReply",
     "Reply",
     "Request",
     "Standing",
+    "Taken",
 ]
 
 
@@ -118,7 +128,54 @@ class Malformed:
     refusal: Refusal
 
 
-Request = Ping | FindNode | GetValue | PutValue | Pull | Push | Leave | Malformed
+@dataclass(slots=True)
+class AddProvider:
+    """The sender has what these keys name."""
+
+    keys: tuple[bytes, ...]
+    """1 to 80 bytes each; on foreign ids one is sent after the other."""
+    providers: tuple[Contact, ...]
+    """Only the sender's own entry counts."""
+
+
+@dataclass(slots=True)
+class GetProviders:
+    """Name who has what a key names, and the closest servers."""
+
+    key: bytes
+    position: int
+
+    @classmethod
+    def of(cls, key: bytes) -> GetProviders:
+        """Ask for the providers of a key."""
+        return cls(key, position_of(key))
+
+
+@dataclass(slots=True)
+class GetRaw:
+    """Answer with the value of a key, and name the closest servers."""
+
+    key: bytes
+    """Namespace and all: ``/pk/...``."""
+    position: int
+
+    @classmethod
+    def of(cls, key: bytes) -> GetRaw:
+        """Ask for the value of a key."""
+        return cls(key, position_of(key))
+
+
+@dataclass(slots=True)
+class PutRaw:
+    """Store a value."""
+
+    key: bytes
+    value: bytes
+    time_us: int
+    """When it is written, microseconds since 1970: js reads no record without a time."""
+
+
+Request = Ping | FindNode | GetValue | PutValue | Pull | Push | Leave | Malformed | AddProvider | GetProviders | GetRaw | PutRaw
 
 
 @dataclass(slots=True)
@@ -175,4 +232,30 @@ class Done:
     """Answers `Ping` and `Leave`."""
 
 
-Reply = NodesReply | GetReply | PutReply | PullReply | PushReply | Done
+@dataclass(slots=True)
+class ProvidersReply:
+    """Who has it, as far as is known, and the closest servers."""
+
+    providers: tuple[Contact, ...]
+    closer: tuple[Contact, ...]
+
+
+@dataclass(slots=True)
+class RawReply:
+    """What is held of a key, when it was received (microseconds since 1970), and the closest servers."""
+
+    value: bytes | None
+    time_us: int
+    closer: tuple[Contact, ...]
+
+
+@dataclass(slots=True)
+class Taken:
+    """Answers `PutRaw` and `AddProvider`; a refusal resets the stream on foreign ids."""
+
+    refusal: Refusal | None = None
+    time_us: int = 0
+    """When the value was stored."""
+
+
+Reply = NodesReply | GetReply | PutReply | PullReply | PushReply | Done | ProvidersReply | RawReply | Taken

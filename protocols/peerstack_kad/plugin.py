@@ -27,6 +27,7 @@ from peerstack.plugin import (
 from peerstack_kad.codec import Codec
 from peerstack_kad.diversity import diverse
 from peerstack_kad.facade import DhtCalls
+from peerstack_kad.foreign_codec import ForeignCodec
 from peerstack_kad.keys import Contact
 from peerstack_kad.messages import Request
 from peerstack_kad.node import KademliaNode, NodeSettings
@@ -137,7 +138,7 @@ class Kademlia(DhtCalls, ProtocolPlugin):
         self._rpc = StreamRpc(
             context,
             self._config.protocol_id,
-            Codec(own_fields=own_id),
+            Codec() if own_id else ForeignCodec(),
             self._serve,
             parameters=lambda: self._parameters.encode(),
             on_parameters=self._compare_parameters,

@@ -8,13 +8,22 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 from peerstack_kad.codec import Codec, RequestFrame
+from peerstack_kad.foreign_codec import ForeignCodec
 from peerstack_kad.keys import position_of
-from peerstack_kad.messages import FindNode, GetValue, Leave, Ping, Pull, Push, PutValue, Request
+from peerstack_kad.messages import FindNode, GetProviders, GetRaw, GetValue, Leave, Ping, Pull, Push, PutRaw, PutValue, Request
 from peerstack_kad.pb.kad_pb2 import Message
 
 from peerstack.dht.records import Slot
 from peerstack.errors import InvalidMessage
 from peerstack.testing.store_conformance import RecordMaker
+
+FOREIGN_REQUESTS: list[Request] = [
+    FindNode.of(b"key"),
+    GetRaw.of(b"/ns/key"),
+    PutRaw(b"/ns/key", b"value", 1),
+    GetProviders.of(b"key"),
+    Ping(),
+]
 
 RECORD = RecordMaker.from_number(1).put(Slot("kv", b"key"))
 WIRE = RECORD.wire_key
@@ -58,14 +67,23 @@ def serialized(fields: dict[str, Any]) -> bytes:
     return data
 
 
-@given(st.one_of(st.binary(max_size=200), FIELDS.map(serialized)), st.sampled_from(REQUESTS), st.booleans())
-def test_reading_ends_in_a_message_or_an_invalid_one(data: bytes, request: Request, own_fields: bool) -> None:
-    codec = Codec(own_fields=own_fields)
+@given(st.one_of(st.binary(max_size=200), FIELDS.map(serialized)), st.sampled_from(REQUESTS))
+def test_reading_ends_in_a_message_or_an_invalid_one(data: bytes, request: Request) -> None:
+    codec = Codec()
     with suppress(InvalidMessage):
         codec.decode_reply(data, request)
     with suppress(InvalidMessage):
         frame = codec.decode_request(data)
         assert frame.request_id is None or frame.request_id >= 0
+
+
+@given(st.one_of(st.binary(max_size=200), FIELDS.map(serialized)), st.sampled_from(FOREIGN_REQUESTS))
+def test_reading_on_a_foreign_id_ends_in_a_message_or_an_invalid_one(data: bytes, request: Request) -> None:
+    codec = ForeignCodec()
+    with suppress(InvalidMessage):
+        codec.decode_reply(data, request)
+    with suppress(InvalidMessage):
+        assert codec.decode_request(data).request_id is None
 
 
 @given(st.sampled_from(REQUESTS), st.integers(0, 2**64 - 1), st.data())

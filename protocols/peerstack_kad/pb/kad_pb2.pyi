@@ -13,11 +13,11 @@ class Record(_message.Message):
     TIMERECEIVED_FIELD_NUMBER: _ClassVar[int]
     key: bytes
     value: bytes
-    timeReceived: str
-    def __init__(self, key: _Optional[bytes] = ..., value: _Optional[bytes] = ..., timeReceived: _Optional[str] = ...) -> None: ...
+    timeReceived: bytes
+    def __init__(self, key: _Optional[bytes] = ..., value: _Optional[bytes] = ..., timeReceived: _Optional[bytes] = ...) -> None: ...
 
 class Message(_message.Message):
-    __slots__ = ("type", "key", "record", "closerPeers", "providerPeers", "clusterLevelRaw", "requestId", "parameters", "status", "reason", "authoritative", "responsible", "subkey", "records", "position", "prefix", "settled", "known", "silentMs", "outcomes")
+    __slots__ = ("type", "key", "record", "closerPeers", "providerPeers", "clusterLevelRaw", "requestId", "parameters", "status", "reason", "authoritative", "responsible", "subkey", "records", "position", "prefix", "settled", "known", "silentMs", "outcomes", "keys")
     class MessageType(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         PUT_VALUE: _ClassVar[Message.MessageType]
@@ -97,6 +97,7 @@ class Message(_message.Message):
     KNOWN_FIELD_NUMBER: _ClassVar[int]
     SILENTMS_FIELD_NUMBER: _ClassVar[int]
     OUTCOMES_FIELD_NUMBER: _ClassVar[int]
+    KEYS_FIELD_NUMBER: _ClassVar[int]
     type: Message.MessageType
     key: bytes
     record: Record
@@ -117,4 +118,5 @@ class Message(_message.Message):
     known: bool
     silentMs: _containers.RepeatedScalarFieldContainer[int]
     outcomes: _containers.RepeatedScalarFieldContainer[Message.Status]
-    def __init__(self, type: _Optional[_Union[Message.MessageType, str]] = ..., key: _Optional[bytes] = ..., record: _Optional[_Union[Record, _Mapping]] = ..., closerPeers: _Optional[_Iterable[_Union[Message.Peer, _Mapping]]] = ..., providerPeers: _Optional[_Iterable[_Union[Message.Peer, _Mapping]]] = ..., clusterLevelRaw: _Optional[int] = ..., requestId: _Optional[int] = ..., parameters: _Optional[bytes] = ..., status: _Optional[_Union[Message.Status, str]] = ..., reason: _Optional[str] = ..., authoritative: bool = ..., responsible: _Optional[_Iterable[_Union[Message.Peer, _Mapping]]] = ..., subkey: _Optional[bytes] = ..., records: _Optional[_Iterable[bytes]] = ..., position: _Optional[bytes] = ..., prefix: _Optional[int] = ..., settled: bool = ..., known: bool = ..., silentMs: _Optional[_Iterable[int]] = ..., outcomes: _Optional[_Iterable[_Union[Message.Status, str]]] = ...) -> None: ...
+    keys: _containers.RepeatedScalarFieldContainer[bytes]
+    def __init__(self, type: _Optional[_Union[Message.MessageType, str]] = ..., key: _Optional[bytes] = ..., record: _Optional[_Union[Record, _Mapping]] = ..., closerPeers: _Optional[_Iterable[_Union[Message.Peer, _Mapping]]] = ..., providerPeers: _Optional[_Iterable[_Union[Message.Peer, _Mapping]]] = ..., clusterLevelRaw: _Optional[int] = ..., requestId: _Optional[int] = ..., parameters: _Optional[bytes] = ..., status: _Optional[_Union[Message.Status, str]] = ..., reason: _Optional[str] = ..., authoritative: bool = ..., responsible: _Optional[_Iterable[_Union[Message.Peer, _Mapping]]] = ..., subkey: _Optional[bytes] = ..., records: _Optional[_Iterable[bytes]] = ..., position: _Optional[bytes] = ..., prefix: _Optional[int] = ..., settled: bool = ..., known: bool = ..., silentMs: _Optional[_Iterable[int]] = ..., outcomes: _Optional[_Iterable[_Union[Message.Status, str]]] = ..., keys: _Optional[_Iterable[bytes]] = ...) -> None: ...

@@ -1,17 +1,21 @@
 from __future__ import annotations
 
 import pytest
-from peerstack_kad.codec import MAX_CLOSER, MAX_MESSAGE_BYTES, MAX_PAGE_RECORDS, Codec, ReplyFrame, RequestFrame
+from peerstack_kad.codec import MAX_PAGE_RECORDS, Codec, ReplyFrame, RequestFrame
+from peerstack_kad.codec_parts import MAX_CLOSER, MAX_MESSAGE_BYTES
 from peerstack_kad.keys import Contact, key_bytes, position_of
 from peerstack_kad.messages import (
+    AddProvider,
     Done,
     FindNode,
+    GetProviders,
     GetReply,
     GetValue,
     Leave,
     Malformed,
     NodesReply,
     Ping,
+    ProvidersReply,
     Pull,
     PullReply,
     Push,
@@ -21,6 +25,7 @@ from peerstack_kad.messages import (
     Reply,
     Request,
     Standing,
+    Taken,
 )
 from peerstack_kad.pb.kad_pb2 import Message
 
@@ -58,7 +63,7 @@ def shown(what: object) -> object:
         return what.peer_id, what.key, what.addresses
     if isinstance(what, tuple | list):
         return [shown(each) for each in what]
-    if isinstance(what, Standing | NodesReply | GetReply | PutReply | PullReply | PushReply):
+    if isinstance(what, Standing | NodesReply | GetReply | PutReply | PullReply | PushReply | ProvidersReply | Taken | AddProvider):
         return type(what), [shown(getattr(what, name)) for name in what.__slots__]
     return what
 
@@ -78,6 +83,7 @@ def shown(what: object) -> object:
         Pull(3, settled=True, after=(RECORD.position, b"")),
         Push((RECORD, DEAD)),
         Push(()),
+        GetProviders.of(b"key"),
         Leave(handed=True),
         Leave(handed=False),
     ],
@@ -88,6 +94,14 @@ def test_requests_come_back_as_they_went(request_: Request) -> None:
     assert frame.request == request_
     assert frame.request_id == 77
     assert codec.decode_request(codec.encode_request(RequestFrame(request_))).request_id is None
+
+
+def test_many_keys_are_announced_at_once() -> None:
+    request = AddProvider((b"one", b"two", bytes(80)), PEERS[:1])
+    assert same(Codec().decode_request(Codec().encode_request(RequestFrame(request, 3))).request, request)
+    for keys in ((), (b"",), (bytes(81),), (b"key",) * 1001):
+        with pytest.raises(InvalidMessage, match="1 to 80 bytes"):
+            Codec().decode_request(Message(type=Message.ADD_PROVIDER, keys=keys).SerializeToString())
 
 
 FIND, GET, PUT = FindNode.of(b"k"), GetValue(WIRE, position_of(WIRE)), PutValue(RECORD)
@@ -112,6 +126,9 @@ FIND, GET, PUT = FindNode.of(b"k"), GetValue(WIRE, position_of(WIRE)), PutValue(
         (Pull(0, settled=False), PullReply((), STANDING, known=False)),
         (Push((RECORD, DEAD)), PushReply((Outcome(Status.SUPERSEDED, NEWER), Outcome(Status.FORGOTTEN)))),
         (Push((RECORD,)), PushReply((Outcome(Status.STORED),))),
+        (GetProviders.of(b"key"), ProvidersReply(PEERS[:1], PEERS[1:])),
+        (AddProvider((b"key",), PEERS[:1]), Taken()),
+        (AddProvider((b"key",), PEERS[:1]), Taken(Refusal(RefusalReason.FULL, "no room"))),
     ],
 )
 def test_replies_come_back_as_they_went(request_: Request, reply: Reply) -> None:
@@ -127,37 +144,10 @@ def test_an_absent_type_is_put_value() -> None:
     assert data[:1] != b"\x08"
 
 
-def test_find_node_is_the_message_every_libp2p_stack_sends() -> None:
-    # Protobuf: field 1 (type) = 4, field 2 (key) = "key".
-    assert Codec(own_fields=False).encode_request(RequestFrame(FindNode.of(b"key"))).hex() == "080412036b6579"
+NO_KEYS = [Message(type=kind).SerializeToString() for kind in (Message.ADD_PROVIDER, Message.GET_PROVIDERS)]
 
 
-def test_on_foreign_ids_none_of_our_own_fields_is_sent() -> None:
-    codec = Codec(own_fields=False)
-    for data in (
-        codec.encode_request(RequestFrame(GetValue(WIRE, 0, b"sub"))),
-        codec.encode_reply(ReplyFrame(GetReply((RECORD,), PEERS, STANDING))),
-        codec.encode_echo(PUT, ReplyFrame(PutReply(None, STANDING))),
-    ):
-        message = Message.FromString(data)
-        assert not message.HasField("requestId")
-        assert not message.HasField("subkey")
-        assert not message.responsible
-        assert not message.authoritative
-
-
-def test_on_foreign_ids_a_stored_put_is_answered_with_itself() -> None:
-    codec = Codec(own_fields=False)
-    assert codec.encode_echo(PUT, ReplyFrame(PutReply(None, STANDING))) == codec.encode_request(RequestFrame(PUT))
-
-
-def test_our_own_requests_are_not_served_on_foreign_ids() -> None:
-    for request in (Pull(0, settled=False), Push(()), Leave(handed=False)):
-        with pytest.raises(InvalidMessage):
-            Codec(own_fields=False).decode_request(Codec().encode_request(RequestFrame(request)))
-
-
-@pytest.mark.parametrize("data", [b"\xff", b"\x08", bytes(100), b"\x08\x63", Message(type=Message.ADD_PROVIDER).SerializeToString()])
+@pytest.mark.parametrize("data", [b"\xff", b"\x08", bytes(100), b"\x08\x63", *NO_KEYS])
 def test_what_is_no_request_is_refused(data: bytes) -> None:
     with pytest.raises(InvalidMessage):
         Codec().decode_request(data)

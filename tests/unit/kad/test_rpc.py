@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from peerstack_kad import PROTOCOL_ID, Kademlia
 from peerstack_kad.codec import Codec, ReplyFrame, RequestFrame
+from peerstack_kad.foreign_codec import ForeignCodec
 from peerstack_kad.keys import Contact
 from peerstack_kad.messages import Done, FindNode, NodesReply, Ping, Reply, Request
 from peerstack_kad.pb.kad_pb2 import Message
@@ -46,7 +47,7 @@ class RpcPlugin(ProtocolPlugin):
         self.rpc = StreamRpc(
             context,
             self.ids[0],
-            Codec(own_fields=own),
+            Codec() if own else ForeignCodec(),
             lambda sender, request, respond: self._answer(sender, request, respond),
             parameters=lambda: b"",
             on_parameters=lambda _peer, _data: None,
@@ -194,7 +195,7 @@ class Scripted(ProtocolPlugin):
 
 
 def answer(reply: Reply, request_id: int | None = None) -> bytes:
-    return Codec(own_fields=request_id is not None).encode_reply(ReplyFrame(reply, request_id))
+    return Codec().encode_reply(ReplyFrame(reply, request_id))
 
 
 async def test_an_answer_to_nothing_that_was_asked_is_passed_over(net: Net) -> None:
@@ -260,9 +261,9 @@ async def test_whoever_sends_garbage_loses_the_stream_and_nothing_else(net: Net)
     plugin = RpcPlugin()
     async with net.host("server", plugin) as server, net.host("client", listen=False) as client:
         for data in (b"\x03\xff\xff\xff", b"\xff\xff\xff\xff\x7f", varint.encode(2) + b"\x08\x02"):
-            async with client.open(server.addrs[0], PROTOCOL_ID) as stream:
-                await stream.write(data)
-                with pytest.raises(StreamReset):
+            with pytest.raises(StreamReset):
+                async with client.open(server.addrs[0], PROTOCOL_ID) as stream:
+                    await stream.write(data)
                     await stream.read()
         async with client.open(server.addrs[0], PROTOCOL_ID) as stream:
             request = Codec().encode_request(RequestFrame(Ping(), 7))

@@ -1,0 +1,89 @@
+"""Streams of others, and the answers we owe on them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from peerstack.errors import PeerstackError
+from peerstack.identity import PeerId
+from peerstack.plugin import Stream
+from peerstack_kad.codec import ReplyFrame, RequestFrame
+from peerstack_kad.codec_parts import MAX_MESSAGE_BYTES
+from peerstack_kad.messages import Reply, Request
+from peerstack_kad.outbox import Outbox
+from peerstack_kad.seam import Respond
+
+if TYPE_CHECKING:
+    from peerstack_kad.rpc import StreamRpc
+
+__all__ = ["Serve", "ServedStream"]
+
+Serve = Callable[[PeerId, Request, Respond], None]
+"""``(sender, request, respond)``."""
+
+
+class ServedStream:
+    """A stream of somebody else's, and the answers we owe on it."""
+
+    def __init__(self, rpc: StreamRpc, stream: Stream, serve: Serve, parameters: bytes) -> None:
+        self._rpc = rpc
+        self._stream = stream
+        self._serve = serve
+        self._parameters = parameters  # until the first answer
+        self._outbox = Outbox(stream)
+        self._owed = 0
+        self._flushed_soon = False
+        self._room = asyncio.Event()
+
+    async def run(self) -> None:
+        """Answer until the stream ends; whoever breaks the protocol loses the stream."""
+        from peerstack_kad.pb.kad_pb2 import Message
+
+        limits = self._rpc.limits
+        try:
+            while True:
+                async with asyncio.timeout(limits.served_idle_s):
+                    message = await self._stream.read_message(Message, limit=MAX_MESSAGE_BYTES)
+                if message is None:
+                    return
+                frame = self._rpc.codec.read_request(message)
+                self._owed += 1
+                self._flushed_soon = True
+                self._serve(self._stream.peer_id, frame.request, self._responder(frame))
+                self._flushed_soon = False
+                await self._outbox.flush()
+                # Without ids answers come in order: one at a time. With ids, as many as are allowed to be owed.
+                allowed = 0 if frame.request_id is None else limits.max_in_flight - 1
+                while self._owed > allowed:
+                    self._room.clear()
+                    await self._room.wait()
+        except TimeoutError:
+            return
+        except PeerstackError as error:
+            self._rpc.context.logger.debug("stream of %s ended: %s", self._stream.peer_id, error)
+            self._stream.reset()
+
+    def _responder(self, request: RequestFrame) -> Respond:
+        def respond(reply: Reply) -> None:
+            self._owed -= 1
+            self._room.set()
+            if self._rpc.codec.ordered and getattr(reply, "refusal", None) is not None:
+                self._stream.reset()  # as go, js and rust refuse: there is no field to say why
+                return
+            frame = ReplyFrame(reply, request.request_id, self._parameters)
+            self._parameters = b""
+            answer = self._rpc.codec.encode_answer(request.request, frame)
+            if answer is not None:
+                self._outbox.put(answer)
+            if self._outbox.needs_writer and not self._flushed_soon:
+                self._rpc.context.spawn(self._flush(), name=f"answer {self._stream.peer_id}")
+
+        return respond
+
+    async def _flush(self) -> None:
+        try:
+            await self._outbox.flush()
+        except PeerstackError:
+            self._stream.reset()
