@@ -125,6 +125,8 @@ class HopOutcome(enum.StrEnum):
     TIMEOUT = "timeout"
     UNREACHABLE = "unreachable"
     FAILED = "failed"
+    PENDING = "pending"
+    """The lookup ended before it answered."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -139,10 +141,12 @@ class Hop:
     sent_at: float
     """Seconds since the lookup began."""
     seconds: float
-    """How long the answer took."""
+    """How long the answer took, or how long it has been waited for."""
     outcome: HopOutcome
     learned: int = 0
-    """Peers it named that were new to the lookup."""
+    """Peers it named that were new to the lookup (to the hop's path of it)."""
+    path: int = 0
+    """Which of a lookup's disjoint paths it lies on, from 0."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -64,6 +64,7 @@ class Engine:
         events: HolderEvents,
         serving: bool,
         parallelism: int = 10,
+        paths: int = 1,
         admission: Admission | None = None,
     ) -> None:
         self.own = own
@@ -82,6 +83,7 @@ class Engine:
         self.placement = Placement(parameters.replicas, self.rank_peers)
         self._rpc = rpc
         self._parallelism = parallelism
+        self._paths = paths
 
     def adopt(self, parameters: NetworkParameters) -> None:
         """Use the parameters of the network met: for a client, which holds nothing that was judged by others."""
@@ -129,17 +131,18 @@ class Engine:
             known.update((contact.key, contact) for contact in self.hood.responsible(position))
         return [known[key] for key in sorted(known, key=position.__xor__)[:count]]
 
-    def begin_lookup(self, position: int, *, count: int, trace: bool = False) -> LookupProgress:
+    def begin_lookup(self, position: int, *, count: int) -> LookupProgress:
         """Begin a lookup from what is known."""
         rules = LookupRules(
             count=count,
             parallelism=self._parallelism,
+            paths=self._paths,
             timeout=lambda contact: self.trips.timeout(contact.key),
             patience=lambda contact: self.trips.patience(contact.key),
             rtt=lambda contact: self.trips.rtt(contact.key),
         )
         seeds = self.known_servers(position, max(count, self.parameters.k))
-        return LookupProgress(position, seeds, rules, own=self.own.key, trace=trace, now=self.outside.time())
+        return LookupProgress(position, seeds, rules, own=self.own.key, now=self.outside.time())
 
     def _ask_myself(self, request: Request, done: RpcDone) -> None:
         now = self.outside.time()

@@ -16,7 +16,7 @@ from peerstack.identity import PeerId
 from peerstack_kad.keys import Contact, position_of
 from peerstack_kad.messages import FindNode, GetReply, GetValue, NodesReply, Ping, PutReply, PutValue, Reply, Request
 from peerstack_kad.node import KademliaNode
-from peerstack_kad.operations import PutOrder
+from peerstack_kad.putting import PutOrder
 
 __all__ = ["DhtCalls"]
 

@@ -6,25 +6,29 @@ needs no longer counts towards the parallelism: one slow peer never holds a look
 
 Only the closest unanswered candidates are worth asking. Among those the lower round-trip time goes first, and where none is known the
 closer one.
+
+It may go along several disjoint paths (Baumgart and Mies 2007, 4.4): the peers known at first are dealt out to them, a path follows only
+what its own peers named, and nobody is asked by two of them. Who lies to one path says nothing to the others. Each path has its own share
+of the parallelism and of the requests, so that none starves another. The result is what all of them found.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Final
 
 from peerstack.dht.contract import Hop, HopOutcome
 from peerstack_kad.keys import Contact
 
-__all__ = ["MAX_CLOSER", "Ask", "Candidate", "LookupProgress", "LookupRules"]
+__all__ = ["MAX_CLOSER", "Ask", "LookupProgress", "LookupRules"]
 
 MAX_CLOSER: Final = 40
 """Peers accepted from one answer: the closest that it knows, and those it counts as responsible."""
 
-_MAX_CANDIDATES: Final = 1000  # a lookup in 10^7 nodes meets a few hundred
+_MAX_CANDIDATES: Final = 1000  # of one path; a lookup in 10^7 nodes meets a few hundred
 
 
 class _State(Enum):
@@ -36,15 +40,33 @@ class _State(Enum):
 
 
 @dataclass(slots=True, eq=False)
-class Candidate:
+class _Candidate:
     """A peer the lookup has heard of."""
 
     contact: Contact
     distance: int
     depth: int
     state: _State = _State.UNASKED
+    path: int = 0
     sent_at: float = 0.0
     patience: float = 0.0
+    seconds: float = 0.0
+    outcome: HopOutcome = HopOutcome.PENDING
+    learned: int = 0
+
+
+@dataclass(slots=True, eq=False)
+class _Path:
+    """One way to the target: what it has heard of, and its share of what may be spent."""
+
+    parallelism: int
+    requests_left: int
+    order: list[int] = field(default_factory=list)  # distances of its candidates, ascending
+    under_way: int = 0
+
+    def holds(self, distance: int) -> bool:
+        index = bisect_left(self.order, distance)
+        return index < len(self.order) and self.order[index] == distance
 
 
 @dataclass(slots=True)
@@ -62,7 +84,9 @@ class LookupRules:
     count: int = 20
     """How many closest peers to find."""
     parallelism: int = 10
-    """Requests under way at once, overdue ones not counted."""
+    """Requests under way at once, overdue ones not counted. Every path has at least one."""
+    paths: int = 1
+    """Disjoint paths to go along."""
     max_requests: int = 500
     """Over all; then the lookup ends incomplete."""
     timeout: Callable[[Contact], float] = lambda _contact: 10.0
@@ -78,70 +102,61 @@ class LookupProgress:
 
     Attributes:
         target: The position looked up.
-        requests: Requests sent so far.
-        hops: What was asked of whom, in order of sending, if traced.
     """
 
-    def __init__(self, target: int, seeds: Iterable[Contact], rules: LookupRules, *, own: int, trace: bool = False, now: float) -> None:
+    def __init__(self, target: int, seeds: Iterable[Contact], rules: LookupRules, *, own: int, now: float) -> None:
         """Begin.
 
         Args:
             target: The position to look up.
             seeds: The closest peers already known.
-            rules: Parallelism, count, timeouts.
+            rules: Parallelism, count, paths, timeouts.
             own: Our own position: never a candidate.
-            trace: Whether to keep hops.
             now: Monotonic seconds.
         """
         self.target = target
-        self.requests = 0
-        self.hops: list[Hop] = []
         self._rules = rules
         self._count = rules.count
         self._own = own
-        self._trace = trace
         self._began = now
-        self._order: list[int] = []  # distances of all candidates, ascending
-        self._known: dict[int, Candidate] = {}  # by distance
-        self._under_way: dict[int, Candidate] = {}  # asked and not overdue, by distance, in order of sending
+        self._known: dict[int, _Candidate] = {}  # by distance
+        self._sent: list[_Candidate] = []
+        self._under_way: dict[int, _Candidate] = {}  # asked and not overdue, by distance, in order of sending
         self._overdue = 0
-        for contact in seeds:
-            self._learn(contact, depth=1)
+        self._paths = [_Path(share, budget) for share, budget in zip(_shares(rules), _budgets(rules), strict=True)]
+        for turn, contact in enumerate(sorted(seeds, key=lambda seed: seed.key ^ target)):
+            self._learn(contact, self._paths[turn % len(self._paths)], depth=1)
+
+    @property
+    def requests(self) -> int:
+        """Requests sent so far."""
+        return len(self._sent)
 
     def next(self, now: float) -> list[Ask]:
         """Whom to ask now; call again after every report and at `deadline`."""
         self._note_overdue(now)
         asks: list[Ask] = []
-        free = self._rules.parallelism - len(self._under_way)
-        if free <= 0:
-            return asks
-        for candidate in self._worth_asking(free):
-            if self.requests >= self._rules.max_requests:
-                break
-            contact = candidate.contact
-            candidate.state = _State.ASKED
-            candidate.sent_at = now
-            candidate.patience = self._rules.patience(contact)
-            self.requests += 1
-            self._under_way[candidate.distance] = candidate
-            asks.append(Ask(contact, self._rules.timeout(contact)))
+        for number, path in enumerate(self._paths):
+            free = min(path.parallelism - path.under_way, path.requests_left)
+            if free <= 0:
+                continue
+            for candidate in self._worth_asking(path, free):
+                self._send(candidate, number, now)
+                asks.append(Ask(candidate.contact, self._rules.timeout(candidate.contact)))
         return asks
 
     def on_reply(self, peer: Contact, closer: Sequence[Contact], now: float) -> None:
         """Take an answer; late ones count too."""
-        candidate = self._settle(peer, _State.ANSWERED)
+        candidate = self._settle(peer, _State.ANSWERED, HopOutcome.ANSWERED, now)
         if candidate is None:
             return
-        learned = 0
+        path = self._paths[candidate.path]
         for contact in closer[:MAX_CLOSER]:
-            learned += self._learn(contact, depth=candidate.depth + 1)
-        self._note_hop(candidate, HopOutcome.ANSWERED, learned, now)
+            candidate.learned += self._learn(contact, path, depth=candidate.depth + 1)
 
     def on_failure(self, peer: Contact, now: float, outcome: HopOutcome = HopOutcome.TIMEOUT) -> None:
         """Take the news that a peer does not answer."""
-        candidate = self._settle(peer, _State.FAILED)
-        if candidate is not None:
-            self._note_hop(candidate, outcome, 0, now)
+        self._settle(peer, _State.FAILED, outcome, now)
 
     def deadline(self) -> float | None:
         """When `next` wants to be called although nothing was reported: a request becomes overdue."""
@@ -156,40 +171,55 @@ class LookupProgress:
         """Whether it is over: complete, or nobody is left to ask or to wait for."""
         if self._under_way or self._overdue:
             return self.complete
-        return self.complete or self.requests >= self._rules.max_requests or not self._worth_asking(1)
+        return self.complete or not any(path.requests_left and self._worth_asking(path, 1) for path in self._paths)
 
     @property
     def complete(self) -> bool:
-        """Whether the closest `count` candidates that are not dead have all answered (there may be fewer in all)."""
-        answered, ended = self._answered_without_gap()
-        return answered >= self._count or (ended and answered > 0 and not self._overdue)
+        """Whether on every path the closest `count` candidates that are not dead have all answered (there may be fewer in all)."""
+        return self._has_converged(but_for_overdue=not self._overdue)
 
     @property
     def converged(self) -> bool:
         """As `complete`, but without waiting for those who are overdue: they may still be alive, and are not worth the caller's time."""
-        answered, ended = self._answered_without_gap()
-        return answered >= self._count or (ended and answered > 0)
+        return self._has_converged(but_for_overdue=True)
 
     def result(self) -> list[Contact]:
-        """The closest `count` peers that answered, closest first."""
-        found: list[Contact] = []
-        for distance in self._order:
-            candidate = self._known[distance]
-            if candidate.state is _State.ANSWERED:
-                found.append(candidate.contact)
-                if len(found) == self._count:
-                    break
-        return found
+        """The closest `count` peers of every path that answered, closest first."""
+        found: set[int] = set()
+        for path in self._paths:
+            answered = [distance for distance in path.order if self._known[distance].state is _State.ANSWERED]
+            found.update(answered[: self._count])
+        return [self._known[distance].contact for distance in sorted(found)]
 
-    def alive(self, count: int) -> list[Contact]:
-        """The closest `count` candidates not known dead, asked or not, closest first."""
-        found = [c.contact for distance in self._order if (c := self._known[distance]).state is not _State.FAILED]
-        return found[:count]
+    def trace(self, now: float) -> tuple[Hop, ...]:
+        """What was asked of whom, in order of sending; who has not answered by now is pending."""
+        return tuple(
+            Hop(
+                peer=each.contact.peer_id,
+                distance=each.distance,
+                depth=each.depth,
+                path=each.path,
+                sent_at=each.sent_at - self._began,
+                seconds=now - each.sent_at if each.outcome is HopOutcome.PENDING else each.seconds,
+                outcome=each.outcome,
+                learned=each.learned,
+            )
+            for each in self._sent
+        )
 
-    def _answered_without_gap(self) -> tuple[int, bool]:
-        """Answers before the closest candidate that is unasked or on time, and whether there is none such."""
+    def _has_converged(self, *, but_for_overdue: bool) -> bool:
+        anybody = False
+        for path in self._paths:
+            answered, ended = self._answered_without_gap(path)
+            if answered < self._count and not (ended and but_for_overdue):
+                return False
+            anybody = anybody or answered > 0
+        return anybody
+
+    def _answered_without_gap(self, path: _Path) -> tuple[int, bool]:
+        """Answers before the path's closest candidate that is unasked or on time, and whether there is none such."""
         answered = 0
-        for distance in self._order:
+        for distance in path.order:
             state = self._known[distance].state
             if state is _State.ANSWERED:
                 answered += 1
@@ -199,10 +229,10 @@ class LookupProgress:
                 return answered, False
         return answered, True
 
-    def _worth_asking(self, free: int) -> list[Candidate]:
-        unasked: list[Candidate] = []
+    def _worth_asking(self, path: _Path, free: int) -> list[_Candidate]:
+        unasked: list[_Candidate] = []
         useful = 0
-        for distance in self._order:
+        for distance in path.order:
             candidate = self._known[distance]
             state = candidate.state
             if state is _State.UNASKED:
@@ -214,38 +244,60 @@ class LookupProgress:
         if len(unasked) <= free:
             return unasked
         # Whoever is among the `parallelism` closest is equally useful; of those the quick ones first.
-        near = unasked[: max(free, self._rules.parallelism)]
+        near = unasked[: max(free, path.parallelism)]
         return sorted(near, key=self._swiftness)[:free]
 
-    def _swiftness(self, candidate: Candidate) -> float:
+    def _swiftness(self, candidate: _Candidate) -> float:
         rtt = self._rules.rtt(candidate.contact)
         return float("inf") if rtt is None else rtt
 
-    def _learn(self, contact: Contact, *, depth: int) -> int:
+    def _learn(self, contact: Contact, path: _Path, *, depth: int) -> int:
+        """Add a peer to a path; returns 1 if it is new to the path, else 0."""
         distance = contact.key ^ self.target
-        if contact.key == self._own or distance in self._known:
+        if contact.key == self._own or path.holds(distance):
             return 0
-        if len(self._order) >= _MAX_CANDIDATES:
-            farthest = self._order[-1]
-            if distance > farthest or self._known[farthest].state is not _State.UNASKED:
-                return 0
-            self._order.pop()
-            del self._known[farthest]
-        self._order.insert(bisect_left(self._order, distance), distance)
-        self._known[distance] = Candidate(contact, distance, depth)
+        if len(path.order) >= _MAX_CANDIDATES and not self._forget_farthest(path, distance):
+            return 0
+        path.order.insert(bisect_left(path.order, distance), distance)
+        if distance not in self._known:
+            self._known[distance] = _Candidate(contact, distance, depth)
         return 1
 
-    def _settle(self, peer: Contact, state: _State) -> Candidate | None:
+    def _forget_farthest(self, path: _Path, distance: int) -> bool:
+        """Make room for a closer peer, if the farthest was not asked."""
+        farthest = path.order[-1]
+        if distance > farthest or self._known[farthest].state is not _State.UNASKED:
+            return False
+        path.order.pop()
+        if not any(each.holds(farthest) for each in self._paths):
+            del self._known[farthest]
+        return True
+
+    def _send(self, candidate: _Candidate, number: int, now: float) -> None:
+        path = self._paths[number]
+        candidate.state = _State.ASKED
+        candidate.path = number
+        candidate.sent_at = now
+        candidate.patience = self._rules.patience(candidate.contact)
+        self._sent.append(candidate)
+        self._under_way[candidate.distance] = candidate
+        path.under_way += 1
+        path.requests_left -= 1
+
+    def _settle(self, peer: Contact, state: _State, outcome: HopOutcome, now: float) -> _Candidate | None:
         candidate = self._known.get(peer.key ^ self.target)
         if candidate is None:
             return None
         if candidate.state is _State.ASKED:
             del self._under_way[candidate.distance]
+            self._paths[candidate.path].under_way -= 1
         elif candidate.state is _State.OVERDUE:
             self._overdue -= 1
         else:
             return None
         candidate.state = state
+        candidate.outcome = outcome
+        candidate.seconds = now - candidate.sent_at
         return candidate
 
     def _note_overdue(self, now: float) -> None:
@@ -253,18 +305,17 @@ class LookupProgress:
         for candidate in late:
             candidate.state = _State.OVERDUE
             del self._under_way[candidate.distance]
+            self._paths[candidate.path].under_way -= 1
         self._overdue += len(late)
 
-    def _note_hop(self, candidate: Candidate, outcome: HopOutcome, learned: int, now: float) -> None:
-        if self._trace:
-            self.hops.append(
-                Hop(
-                    peer=candidate.contact.peer_id,
-                    distance=candidate.distance,
-                    depth=candidate.depth,
-                    sent_at=candidate.sent_at - self._began,
-                    seconds=now - candidate.sent_at,
-                    outcome=outcome,
-                    learned=learned,
-                )
-            )
+
+def _shares(rules: LookupRules) -> list[int]:
+    """The parallelism of each path: what there is, divided evenly, and one at least."""
+    whole, rest = divmod(rules.parallelism, rules.paths)
+    return [max(1, whole + (number < rest)) for number in range(rules.paths)]
+
+
+def _budgets(rules: LookupRules) -> list[int]:
+    """The requests of each path, likewise."""
+    whole, rest = divmod(rules.max_requests, rules.paths)
+    return [whole + (number < rest) for number in range(rules.paths)]

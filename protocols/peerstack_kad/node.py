@@ -14,14 +14,16 @@ from peerstack.dht.store.contract import RecordStore
 from peerstack.errors import Closed, PeerstackError
 from peerstack_kad.buckets import Admission, ContactAdded, PingContact
 from peerstack_kad.engine import Engine
+from peerstack_kad.getting import Get, GetAll
 from peerstack_kad.holder import HolderEvents
 from peerstack_kad.keys import KEY_BITS, Contact, key_bytes, spread
 from peerstack_kad.leaving import Leaving
+from peerstack_kad.locating import Locate
 from peerstack_kad.messages import FindNode, Leave, Ping, PullReply, Request
-from peerstack_kad.operations import Finished, Get, GetAll, Locate, Put, PutOrder
+from peerstack_kad.putting import Put, PutOrder
 from peerstack_kad.readiness import Readiness
 from peerstack_kad.renewal import Renewals
-from peerstack_kad.seam import Outside, Respond, Rpc
+from peerstack_kad.seam import Finished, Outside, Respond, Rpc
 from peerstack_kad.takeover import PullFrom, TakeOver
 
 __all__ = ["KademliaNode", "NodeSettings"]
@@ -42,6 +44,7 @@ class NodeSettings:
     founder: bool = False
     """Whether it may be a network of one: it knows of nobody, and never did."""
     parallelism: int = 10
+    disjoint_paths: int = 1
     admission: Admission | None = None
     positions: bool = True
     """Whether others can be asked for a point of the key space without a key there: on our own protocol ids."""
@@ -75,6 +78,7 @@ class KademliaNode:
             events=HolderEvents(self._pulled_from, self._left),
             serving=settings.serving,
             parallelism=settings.parallelism,
+            paths=settings.disjoint_paths,
             admission=settings.admission,
         )
         self.renewals = Renewals(self.engine)

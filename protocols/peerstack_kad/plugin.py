@@ -90,12 +90,16 @@ class Kademlia(DhtCalls, ProtocolPlugin):
         """Instead of the preset's. All servers of a network must agree on them."""
         parallelism: int = 10
         """Requests a lookup has under way at once."""
+        disjoint_paths: int = 1
+        """Paths of a lookup that share no peer: more of them find the way past more peers that lie, and ask more peers."""
 
         def __post_init__(self) -> None:
             if not self.protocol_id.startswith("/"):
                 raise ConfigError(f"protocol_id starts with a slash, {self.protocol_id!r} does not")
             if not 1 <= self.parallelism <= 64:
                 raise ConfigError(f"parallelism must be 1 to 64, not {self.parallelism}")
+            if not 1 <= self.disjoint_paths <= self.parallelism:
+                raise ConfigError(f"disjoint_paths must be 1 to parallelism ({self.parallelism}), not {self.disjoint_paths}")
 
     needs = ("identify",)
     limits = ProtocolLimits(max_streams=4096, max_streams_per_peer=8)
@@ -157,6 +161,7 @@ class Kademlia(DhtCalls, ProtocolPlugin):
                 serving=context.listening,
                 founder=not any(address.peer_id != context.peer_id for address in context.bootstrap),
                 parallelism=self._config.parallelism,
+                disjoint_paths=self._config.disjoint_paths,
                 admission=None if self._config.preset == "local" else diverse(),
                 positions=own_id,
                 warn=context.logger.warning,

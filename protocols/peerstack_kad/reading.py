@@ -8,7 +8,7 @@ from peerstack.dht.namespaces import Namespace
 from peerstack.dht.policy import validate
 from peerstack.dht.quorum import GetTally
 from peerstack.dht.records import Record, wire_key
-from peerstack.errors import PeerstackError
+from peerstack.errors import PeerstackError, Unavailable
 from peerstack.identity import PeerId
 from peerstack_kad.engine import Engine
 from peerstack_kad.keys import Contact, position_of
@@ -95,6 +95,12 @@ class Reading:
                     self._repaired.add((peer, record.subkey))
                     self._engine.ask(contact, Push((record,)), lambda _reply, _now: None)
         return len({peer for peer, _ in self._repaired})
+
+    def unavailable(self, consequence: str = "try again") -> Unavailable:
+        """Say that too few answered."""
+        answered, needed = len(self.tally.votes), self.tally.read_quorum
+        told = f"{answered} of {len(self.tally.members)} responsible nodes answered, {needed} are needed to be sure: {consequence}"
+        return Unavailable(told, answered=answered, needed=needed)
 
     def _step(self) -> None:
         if self._stopped:

@@ -13,7 +13,7 @@ from peerstack.dht.quorum import PutTally
 from peerstack.dht.records import Record, Slot
 from peerstack.errors import InvalidRecord, PeerstackError
 from peerstack_kad.engine import Engine
-from peerstack_kad.operations import Spread
+from peerstack_kad.putting import Spread
 from peerstack_kad.reading import Reading
 
 __all__ = ["OwnRecord", "Renewals", "Renewing"]

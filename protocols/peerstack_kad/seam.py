@@ -7,13 +7,18 @@ and only the public operations turn one callback into one future.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from peerstack.errors import PeerstackError
 from peerstack_kad.keys import Contact
 from peerstack_kad.messages import Reply, Request
 
-__all__ = ["Outside", "Respond", "Rpc", "RpcDone"]
+__all__ = ["Finished", "Outside", "Respond", "Rpc", "RpcDone"]
+
+ResultT = TypeVar("ResultT")
+
+Finished = Callable[[ResultT | PeerstackError], None]
+"""Ends one operation, with what came of it."""
 
 RpcDone = Callable[[Reply | PeerstackError, float], None]
 """``(reply or error, now)``: called once per request, never from within `Rpc.request`."""

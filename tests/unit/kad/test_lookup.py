@@ -17,11 +17,11 @@ def contacts(*keys: int) -> list[Contact]:
     return [contact(key) for key in keys]
 
 
-def lookup(*seeds: int, count: int = 3, parallelism: int = 2, trace: bool = False, rtt: dict[int, float] | None = None) -> LookupProgress:
+def lookup(*seeds: int, count: int = 3, parallelism: int = 2, rtt: dict[int, float] | None = None) -> LookupProgress:
     rules = LookupRules(
         count=count, parallelism=parallelism, timeout=lambda _: 5.0, patience=lambda _: 1.0, rtt=lambda each: (rtt or {}).get(each.key)
     )
-    return LookupProgress(0, contacts(*seeds), rules, own=OWN, trace=trace, now=0.0)
+    return LookupProgress(0, contacts(*seeds), rules, own=OWN, now=0.0)
 
 
 def asked(progress: LookupProgress, now: float = 0.0) -> list[int]:
@@ -83,7 +83,6 @@ def test_a_slow_peer_does_not_hold_up_what_has_converged_otherwise() -> None:
     asked(progress, 1.0)
     progress.on_reply(contact(3), [], 1.1)
     assert progress.converged
-    assert [each.key for each in progress.alive(2)] == [1, 2]
 
 
 def test_of_equally_useful_candidates_the_quicker_goes_first() -> None:
@@ -152,15 +151,23 @@ def test_it_can_be_extended_to_more_of_the_closest() -> None:
 
 
 def test_the_trace_tells_whom_it_asked_and_through_whom_it_heard() -> None:
-    progress = lookup(8, 9, trace=True)
+    progress = lookup(8, 9)
     asked(progress)
     progress.on_reply(contact(8), contacts(1, 9), 0.25)
     progress.on_failure(contact(9), 0.5, HopOutcome.UNREACHABLE)
     asked(progress, 0.5)
     progress.on_reply(contact(1), [], 0.75)
-    assert [(hop.distance, hop.depth, hop.outcome, hop.learned) for hop in progress.hops] == [
+    assert [(hop.distance, hop.depth, hop.outcome, hop.learned) for hop in progress.trace(0.8)] == [
         (8, 1, HopOutcome.ANSWERED, 1),
         (9, 1, HopOutcome.UNREACHABLE, 0),
         (1, 2, HopOutcome.ANSWERED, 0),
     ]
-    assert (progress.hops[2].sent_at, progress.hops[2].seconds) == (0.5, 0.25)
+    last = progress.trace(0.8)[2]
+    assert (last.sent_at, last.seconds) == (0.5, 0.25)
+
+
+def test_the_trace_tells_who_has_not_answered_yet() -> None:
+    progress = lookup(8, 9)
+    asked(progress)
+    progress.on_reply(contact(9), [], 0.25)
+    assert [(hop.outcome, hop.seconds) for hop in progress.trace(3.0)] == [(HopOutcome.PENDING, 3.0), (HopOutcome.ANSWERED, 0.25)]

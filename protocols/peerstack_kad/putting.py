@@ -1,123 +1,31 @@
-"""What the contract offers, as state machines over walks and tallies: each is started once and calls back once.
+"""`put` and `delete` as a state machine over a `Reading` and a tally: started once, it calls back once.
 
-None of them waits for a slow peer: a put returns with the acknowledgements asked for, a get with the answers that confirm, and what comes
-later is still used, to repair who was found stale or empty.
+It does not wait for a slow peer: it returns with the acknowledgements asked for.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import Final
 
 from peerstack.dht.arguments import wanted_acks
-from peerstack.dht.contract import Ack, GetResult, Hop, Lookup, PutResult, RefusalReason
+from peerstack.dht.contract import Ack, PutResult, RefusalReason
 from peerstack.dht.policy import Lifetime, draft_record
-from peerstack.dht.quorum import PutTally, ReadVerdict, majority
-from peerstack.dht.records import Record, Slot, wire_key
-from peerstack.errors import DeadlineExceeded, InvalidMessage, InvalidRecord, PeerstackError, Unavailable
+from peerstack.dht.quorum import PutTally, majority
+from peerstack.dht.records import Record, Slot
+from peerstack.errors import DeadlineExceeded, InvalidMessage, InvalidRecord, PeerstackError
 from peerstack.identity import PeerId
 from peerstack_kad.engine import Engine, failure_reason
-from peerstack_kad.keys import Contact, key_bytes, position_of
-from peerstack_kad.messages import FindNode, PutReply, PutValue, Reply
+from peerstack_kad.keys import Contact
+from peerstack_kad.messages import PutReply, PutValue, Reply
 from peerstack_kad.reading import Reading
-from peerstack_kad.walk import Walk, closer_in_nodes
+from peerstack_kad.seam import Finished
 
-__all__ = ["Get", "GetAll", "Locate", "Put", "PutOrder", "Spread"]
-
-ResultT = TypeVar("ResultT")
-Finished = Callable[[ResultT | PeerstackError], None]
+__all__ = ["Put", "PutOrder", "Spread"]
 
 _RESTAMPS: Final = 1
 _ASK_AGAIN_S: Final = 0.25
-
-
-class Get:
-    """One `peerstack.dht.contract.Dht.get`.
-
-    Args:
-        engine: Whose node.
-        slot: What to read.
-        quorum: Authoritative answers to insist on.
-        timeout: Seconds for all of it.
-        finished: Gets the result or the error.
-    """
-
-    def __init__(self, engine: Engine, slot: Slot, *, quorum: int | None, timeout: float, finished: Finished[GetResult]) -> None:
-        self._engine = engine
-        self._slot = slot
-        self._finished = finished
-        self._reading = Reading(
-            engine, engine.namespaces[slot.namespace], slot.key, slot.subkey, quorum=quorum, changed=lambda: self._judge(timed_out=False)
-        )
-        self._cancel = engine.outside.call_later(timeout, lambda: self._judge(timed_out=True))
-        self._over = False
-
-    def start(self) -> None:
-        """Begin."""
-        self._reading.start()
-
-    def _judge(self, *, timed_out: bool) -> None:
-        now = self._engine.outside.wall_us()
-        tally = self._reading.tally
-        exhausted = timed_out or self._reading.exhausted
-        if not exhausted and not self._reading.converged:
-            return
-        if self._over or tally.verdict(self._slot.subkey, now, exhausted=exhausted) is ReadVerdict.UNDECIDED:
-            return
-        self._over = True
-        self._cancel()
-        self._reading.stop()
-        repaired = self._reading.repair()
-        try:
-            result: GetResult | PeerstackError = tally.conclude(self._slot.subkey, now, repaired=repaired, local=self._reading.local)
-        except PeerstackError as error:
-            result = error
-        self._finished(result)
-
-
-class GetAll:
-    """One `peerstack.dht.contract.Dht.get_all`.
-
-    Args:
-        engine: Whose node.
-        namespace: The key's namespace.
-        key: The raw key.
-        since: Only records whose version's time is later.
-        timeout: Seconds for all of it.
-        finished: Gets the records or the error.
-    """
-
-    def __init__(
-        self, engine: Engine, namespace: str, key: bytes, *, since: int | None, timeout: float, finished: Finished[list[Record]]
-    ) -> None:
-        self._engine = engine
-        self._since = since
-        self._finished = finished
-        rules = engine.namespaces[namespace]
-        self._reading = Reading(engine, rules, key, None, quorum=None, changed=lambda: self._judge(timed_out=False))
-        self._cancel = engine.outside.call_later(timeout, lambda: self._judge(timed_out=True))
-        self._over = False
-
-    def start(self) -> None:
-        """Begin."""
-        self._reading.start()
-
-    def _judge(self, *, timed_out: bool) -> None:
-        tally = self._reading.tally
-        exhausted = timed_out or self._reading.exhausted
-        if self._over or not (exhausted or (tally.confirmed and self._reading.converged)):
-            return
-        self._over = True
-        self._cancel()
-        self._reading.stop()
-        self._reading.repair()
-        if not tally.confirmed:
-            self._finished(_unavailable(self._reading))
-            return
-        now = self._engine.outside.wall_us()
-        live = [record for record in tally.merged if record.value is not None and not record.is_dead(now)]
-        self._finished([record for record in live if self._since is None or record.version.time > self._since])
 
 
 class Spread:
@@ -235,7 +143,7 @@ class Put:
         members = len(tally.members)
         unpromised = members > 0 and wanted_acks(self._order.ack, members, majority(members)) < majority(members)
         if not tally.confirmed and not unpromised:
-            self._finish(_unavailable(self._reading, "nothing was written"))
+            self._finish(self._reading.unavailable("nothing was written"))
             return
         self._reading.stop()
         self._stamp(tally.best(self._order.slot.subkey))
@@ -305,84 +213,3 @@ class Put:
         self._cancel()
         self._reading.stop()
         self._finished(result)
-
-
-class Locate:
-    """One `peerstack.dht.contract.Dht.lookup`, or a look around a point of the key space.
-
-    Args:
-        engine: Whose node.
-        request: What to look for.
-        count: How many closest servers.
-        trace: Whether to keep the hops.
-        timeout: Seconds for all of it.
-        finished: Gets the contacts found, whether the lookup was complete, and the walk's hops.
-    """
-
-    def __init__(
-        self, engine: Engine, request: FindNode, *, count: int, trace: bool, timeout: float, finished: Callable[[Locate], None]
-    ) -> None:
-        self.complete = False
-        self._engine = engine
-        self._request = request
-        self._finished = finished
-        self._count = count
-        self._progress = engine.begin_lookup(request.position, count=count, trace=trace)
-        self._walk = Walk(engine, self._progress, request, closer_in_nodes, self._judge)
-        self._over = False
-        self._cancel = engine.outside.call_later(timeout, self._end)
-
-    @classmethod
-    def of_key(cls, engine: Engine, namespace: str, key: bytes, *, trace: bool, timeout: float, finished: Finished[Lookup]) -> Locate:
-        """The public operation."""
-        position = position_of(wire_key(namespace, key))
-
-        def found(locate: Locate) -> None:
-            if not locate.contacts:
-                finished(Unavailable("no server of this network could be asked"))
-                return
-            peers = tuple(contact.peer_id for contact in locate.contacts)
-            finished(Lookup(key=key, position=key_bytes(position), peers=peers, complete=locate.complete, hops=locate.hops))
-
-        count = engine.parameters.replicas
-        return cls(engine, FindNode(wire_key(namespace, key), position), count=count, trace=trace, timeout=timeout, finished=found)
-
-    @property
-    def contacts(self) -> list[Contact]:
-        """The closest servers found, this node included where it is one, closest first."""
-        found = self._progress.result()
-        if self._engine.serving:
-            found.append(self._engine.own)
-        return sorted(found, key=lambda contact: contact.key ^ self._request.position)[: self._count]
-
-    @property
-    def hops(self) -> tuple[Hop, ...]:
-        """What was asked of whom, in order of sending."""
-        return tuple(sorted(self._progress.hops, key=lambda hop: hop.sent_at))
-
-    def start(self) -> None:
-        """Begin."""
-        self._walk.step()
-        self._judge()
-
-    def _judge(self) -> None:
-        if self._progress.done:
-            self.complete = self._progress.complete or not len(self._engine.table)
-            self._engine.outside.call_later(0, self._end)
-
-    def _end(self) -> None:
-        if not self._over:
-            self._over = True
-            self._cancel()
-            self._walk.stop()
-            self._engine.table.looked_up(self._request.position, self._engine.outside.time())
-            self._finished(self)
-
-
-def _unavailable(reading: Reading, consequence: str = "try again") -> Unavailable:
-    tally = reading.tally
-    return Unavailable(
-        f"{len(tally.votes)} of {len(tally.members)} responsible nodes answered, {tally.read_quorum} are needed to be sure: {consequence}",
-        answered=len(tally.votes),
-        needed=tally.read_quorum,
-    )
