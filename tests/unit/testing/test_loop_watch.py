@@ -39,5 +39,5 @@ def test_what_a_test_leaves_behind_fails_it(tmp_path: Path) -> None:
     result = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path, timeout=60)
     assert result.returncode == 1
     assert "4 passed, 3 errors" in result.stdout  # the tests themselves pass, then their loop is looked at
-    for complaint in ("leaked <Task pending", "never retrieved: KeyError(5)", "Exception in callback int('x'): ValueError"):
+    for complaint in ("leaked <Task pending", "never retrieved: KeyError(5)", "Exception in callback int("):
         assert complaint in result.stdout
