@@ -56,6 +56,8 @@ class ContactRemoved:
     """A contact left the table."""
 
     contact: Contact
+    silent: bool = True
+    """Whether it did not answer any more; else it left, or serves the protocol no more."""
 
 
 @dataclass(slots=True)
@@ -165,7 +167,7 @@ class RoutingTable:
         if (bucket := self._bucket_of(key)) is not None:
             bucket.waiting.pop(key, None)
         if (entry := self._entries.get(key)) is not None:
-            self._take_out(entry)
+            self._take_out(entry, silent=False)
 
     def forget_silent(self, before: float) -> list[Contact]:
         """Take out, and return, failing contacts not heard of since `before`."""
@@ -280,10 +282,10 @@ class RoutingTable:
         self._entries[key] = entry
         self._events.append(ContactAdded(entry.contact))
 
-    def _take_out(self, entry: Entry) -> None:
+    def _take_out(self, entry: Entry, *, silent: bool = True) -> None:
         key = entry.contact.key
         del self._entries[key]
         del self._buckets[common_prefix(self.own, key)].entries[key]
         while self._buckets and not self._buckets[-1].entries and not self._buckets[-1].waiting:
             self._buckets.pop()
-        self._events.append(ContactRemoved(entry.contact))
+        self._events.append(ContactRemoved(entry.contact, silent))

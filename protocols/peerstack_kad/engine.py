@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from peerstack.dht.clock import HybridClock
@@ -12,7 +12,7 @@ from peerstack.dht.parameters import NetworkParameters
 from peerstack.dht.quorum import Placement
 from peerstack.dht.records import Signer
 from peerstack.dht.store.contract import RecordStore
-from peerstack.errors import DeadlineExceeded, DialError, PeerstackError
+from peerstack.errors import DeadlineExceeded, DialError, PeerstackError, StoreError
 from peerstack.identity import PeerId
 from peerstack_kad.buckets import Admission, RoutingTable
 from peerstack_kad.holder import Holder, HolderEvents
@@ -20,6 +20,7 @@ from peerstack_kad.keys import Contact, key_of
 from peerstack_kad.lookup import LookupProgress, LookupRules
 from peerstack_kad.messages import Reply, Request
 from peerstack_kad.neighbourhood import Neighbourhood
+from peerstack_kad.persistence import NodeState
 from peerstack_kad.rtt import RoundTrips
 from peerstack_kad.seam import Outside, Rpc, RpcDone
 
@@ -49,6 +50,7 @@ class Engine:
         own: This node.
         serving: Whether it is a server: in the sets, and answering.
         parameters: The network's.
+        state: What it remembers over a restart.
     """
 
     def __init__(
@@ -66,6 +68,7 @@ class Engine:
         parallelism: int = 10,
         paths: int = 1,
         admission: Admission | None = None,
+        state: NodeState | None = None,
     ) -> None:
         self.own = own
         self.signer = signer
@@ -74,7 +77,8 @@ class Engine:
         self.parameters = parameters
         self.outside = outside
         self.serving = serving
-        self.clock = HybridClock()
+        self.state = NodeState() if state is None else state
+        self.clock = HybridClock(self.state.clock())
         self.trips = RoundTrips(parameters.rpc_timeout_s)
         size = max(_NEIGHBOURHOOD * parameters.replicas, parameters.k)
         self.table = RoutingTable(own.key, k=parameters.k, neighbourhood=size, admission=admission)
@@ -92,6 +96,23 @@ class Engine:
         self.hood.replicas = parameters.replicas
         self.placement = Placement(parameters.replicas, self.rank_peers)
         self.table.k = parameters.k
+
+    def next_version(self, wall_us: int, stamped: Callable[[int | PeerstackError], None]) -> None:
+        """Take the time of a new version from the clock.
+
+        Args:
+            wall_us: The wall clock.
+            stamped: Called with the time once it is committed, so that no later run gives it again; or with why it could not be.
+        """
+        time = self.clock.next(wall_us)
+
+        def committed(kept: bool) -> None:
+            stamped(time if kept else StoreError("this node's clock could not be saved; nothing was written"))
+
+        try:
+            self.state.save_clock(time, committed)
+        except PeerstackError as error:
+            stamped(error)
 
     def rank_peers(self, position: bytes, peers: Iterable[PeerId]) -> Sequence[PeerId]:
         """Peers by their distance to a position."""

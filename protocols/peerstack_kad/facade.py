@@ -102,7 +102,7 @@ class DhtCalls:
         contact = Contact.of(peer)
         if (entry := node.engine.table.get(contact.key)) is not None:
             contact = entry.contact
-        request, written = self._request_of(question)
+        request, written = await self._request_of(question)
         began = node.engine.outside.time()
         limit = self._timeout(timeout)
         reply: Reply = await self._settled(
@@ -163,7 +163,7 @@ class DhtCalls:
         draft = draft_record(order.slot, order.value, now, order.life, 0, engine.parameters)
         engine.namespaces[order.slot.namespace].validate(Record.sign(draft, engine.signer), now)
 
-    def _request_of(self, question: Question) -> tuple[Request, Record | None]:
+    async def _request_of(self, question: Question) -> tuple[Request, Record | None]:
         slot = self._slot(question.namespace, question.key, question.subkey)
         wire = wire_key(slot.namespace, slot.key)
         match question.kind:
@@ -177,7 +177,9 @@ class DhtCalls:
                 engine = self.node.engine
                 now = engine.outside.wall_us()
                 life = lifetime(question.ttl, now, engine.parameters)
-                draft = draft_record(slot, check_value(question.value), engine.clock.next(now), life, 0, engine.parameters)
+                value = check_value(question.value)
+                time: int = await self._settled(lambda finished: engine.next_version(now, finished))
+                draft = draft_record(slot, value, time, life, 0, engine.parameters)
                 record = Record.sign(draft, engine.signer)
                 return PutValue(record), record
 

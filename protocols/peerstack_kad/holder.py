@@ -101,7 +101,7 @@ class Holder:
         self._parameters = parameters
         self._events = events
 
-    def serve(self, sender: Contact, request: Request, respond: Respond, *, now: float, wall_us: int) -> None:
+    def serve(self, sender: Contact, request: Request, respond: Respond, *, now: float, wall_us: int, ip_group: bytes = b"") -> None:
         """Answer one request; `respond` is called exactly once, perhaps later."""
         match request:
             case FindNode():
@@ -109,13 +109,13 @@ class Holder:
             case GetValue():
                 respond(self._get(sender, request, wall_us))
             case PutValue():
-                self._put(sender, request.record, respond, wall_us)
+                self._put(Source(SourceKind.CLIENT, sender.peer_id, ip_group), sender, request.record, respond, wall_us)
             case Ping():
                 respond(Done())
             case Pull():
                 respond(self._hand_over(sender, request, now, wall_us))
             case Push():
-                self._take(sender, request, respond, wall_us)
+                self._take(Source(SourceKind.CLIENT, sender.peer_id, ip_group), sender, request, respond, wall_us)
             case Leave():
                 self._events.left(sender, request.handed)
                 respond(Done())
@@ -142,7 +142,7 @@ class Holder:
         wanted = [record for record in records if request.subkey in (None, record.subkey)]
         return GetReply(tuple(wanted), closer, self.standing(request.position))
 
-    def _put(self, sender: Contact, record: Record, respond: Respond, wall_us: int) -> None:
+    def _put(self, source: Source, sender: Contact, record: Record, respond: Respond, wall_us: int) -> None:
         position = int.from_bytes(record.position, "big")
         if self.leaving:
             respond(PutReply(Refusal(RefusalReason.NOT_AUTHORITATIVE, "this node is leaving"), self._powerless(position)))
@@ -152,20 +152,21 @@ class Holder:
                 PutReply(Refusal(RefusalReason.NOT_RESPONSIBLE, "the key is not among those this node keeps"), self._powerless(position))
             )
             return
-        kind = SourceKind.LOCAL if sender.key == self._hood.own.key else SourceKind.CLIENT
+        if sender.key == self._hood.own.key:
+            source = Source(SourceKind.LOCAL, sender.peer_id)
 
         def committed(outcomes: list[Outcome]) -> None:
             respond(PutReply(outcomes[0].refusal(), self.standing(position)))
 
-        self._merge((record,), Source(kind, sender.peer_id), wall_us, committed)
+        self._merge((record,), source, wall_us, committed)
 
     def _powerless(self, position: int) -> Standing:
         return Standing(False, tuple(self._hood.responsible(position)))
 
-    def _take(self, sender: Contact, request: Push, respond: Respond, wall_us: int) -> None:
+    def _take(self, source: Source, sender: Contact, request: Push, respond: Respond, wall_us: int) -> None:
         # Only those we count are owed to: a stranger's pushes are charged like its puts.
-        owed = sender.key in self._hood.members or sender.key == self._hood.own.key
-        kind = SourceKind.REPAIR if owed else SourceKind.CLIENT
+        if sender.key in self._hood.members or sender.key == self._hood.own.key:
+            source = Source(SourceKind.REPAIR, sender.peer_id)
         mine = [record for record in request.records if self._keeps(record)]
 
         def committed(outcomes: list[Outcome]) -> None:
@@ -174,7 +175,7 @@ class Holder:
             kept = {record.digest for record in mine}
             respond(PushReply(tuple(next(held) if record.digest in kept else refused for record in request.records)))
 
-        self._merge(tuple(mine), Source(kind, sender.peer_id), wall_us, committed)
+        self._merge(tuple(mine), source, wall_us, committed)
 
     def _keeps(self, record: Record) -> bool:
         return not self.leaving and self._hood.keeps(int.from_bytes(record.position, "big"), 2 * self._hood.replicas)

@@ -11,8 +11,8 @@ counted who is not gone has handed over, with authority or without. That last ru
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
 from typing import Final
 
 from peerstack.dht.quorum import majority
@@ -33,6 +33,10 @@ class Member:
     last_heard: float
     gone: bool = False
     """Silent for too long: no more waited for, counted until the exchange that follows is over."""
+    remembered: bool = False
+    """Counted by an earlier run, and not heard of since."""
+    denied_by: set[int] = field(default_factory=set)
+    """Sources in authority that count it no more, where it is remembered."""
 
 
 class Neighbourhood:
@@ -147,8 +151,35 @@ class Neighbourhood:
         """Note a sign of life."""
         member = self.members.get(key)
         if member is not None:
-            member.last_heard = now
+            member.last_heard = max(member.last_heard, now)
             member.gone = False
+            member.remembered = False
+
+    def remember(self, contact: Contact, heard_at: float) -> None:
+        """Count whom an earlier run counted: what was acknowledged before may be held by nobody else."""
+        if self.count_in(contact, heard_at):
+            self.members[contact.key].remembered = True
+            self.counted = True
+
+    def compare(self, source: int, named: Collection[int]) -> None:
+        """Count remembered members no more that those in authority have stopped to count while this node was down.
+
+        Args:
+            source: Who handed over, in authority.
+            named: Everybody it counts, itself included.
+        """
+        remembered = [member for member in self.members.values() if member.remembered]
+        # Who counts as many as it wants knows of nobody farther.
+        reach = max(key ^ source for key in named) if len(named) >= self.size else 1 << KEY_BITS
+        for member in remembered:
+            key = member.contact.key
+            if key not in named and key ^ source <= reach:
+                member.denied_by.add(source)
+        left = sum(not member.denied_by for member in self.members.values())
+        for member in remembered:
+            if len(member.denied_by) >= majority(min(self.replicas, left)):
+                del self.members[member.contact.key]
+        self._draw_horizon()
 
     def silent_since(self, before: float) -> list[Member]:
         """Members not gone and not heard of since `before`, the longest silent first."""

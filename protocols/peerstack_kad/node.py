@@ -12,14 +12,17 @@ from peerstack.dht.parameters import NetworkParameters
 from peerstack.dht.records import Record, Signer, Slot
 from peerstack.dht.store.contract import RecordStore
 from peerstack.errors import Closed, PeerstackError
-from peerstack_kad.buckets import Admission, ContactAdded, PingContact
+from peerstack_kad.acquaintances import Acquaintances
+from peerstack_kad.buckets import Admission, ContactAdded, ContactRemoved, PingContact
 from peerstack_kad.engine import Engine
 from peerstack_kad.getting import Get, GetAll
 from peerstack_kad.holder import HolderEvents
-from peerstack_kad.keys import KEY_BITS, Contact, key_bytes, spread
+from peerstack_kad.keys import Contact, key_bytes
 from peerstack_kad.leaving import Leaving
 from peerstack_kad.locating import Locate
+from peerstack_kad.maintenance import Refresher, Timers
 from peerstack_kad.messages import FindNode, Leave, Ping, PullReply, Request
+from peerstack_kad.persistence import NodeState
 from peerstack_kad.putting import Put, PutOrder
 from peerstack_kad.readiness import Readiness
 from peerstack_kad.renewal import Renewals
@@ -52,6 +55,10 @@ class NodeSettings:
     """Told what an operator has to know."""
     uncertain: Callable[[], None] = lambda: None
     """Told when this node took over from everybody who answered, without a majority of every set."""
+    state: NodeState = field(default_factory=NodeState)
+    """What it remembers over a restart, beside its records."""
+    count: Callable[[str, int], None] = lambda _name, _amount: None
+    """Adds to a counter."""
     awaited: Callable[[], str | None] = lambda: None
     """What this node is about to learn of other servers from, in words; None: nothing. Operations wait for it."""
 
@@ -63,6 +70,7 @@ class KademliaNode:
         engine: Its parts.
         renewals: Its own records.
         readiness: Operations that wait for it to join.
+        acquaintances: Servers known that are not at hand.
     """
 
     def __init__(self, own: Contact, *, signer: Signer, store: RecordStore, rpc: Rpc, outside: Outside, settings: NodeSettings) -> None:
@@ -80,8 +88,12 @@ class KademliaNode:
             parallelism=settings.parallelism,
             paths=settings.disjoint_paths,
             admission=settings.admission,
+            state=settings.state,
         )
-        self.renewals = Renewals(self.engine)
+        self.renewals = Renewals(self.engine, self._not_remembered)
+        self.acquaintances = Acquaintances(self.engine, self.meet, settings.warn)
+        self._refresher = Refresher(self.engine, self._attend_to_table)
+        self._timers = Timers(outside)
         self._settings = settings
         self._outside = outside
         self._takeover: TakeOver | None = None
@@ -90,7 +102,6 @@ class KademliaNode:
         self._met: dict[int, float] = {}  # when we last pulled from a server that was not counted, by position
         self._stopped = False
         self._left_network = False
-        self._cancels: dict[str, Callable[[], None]] = {}
         self.readiness = Readiness(outside, ready=lambda: self.ready, known=lambda: len(self.engine.table) > 0, awaited=self._awaited)
 
     @property
@@ -102,19 +113,26 @@ class KademliaNode:
         """Begin: found a network or join one.
 
         Args:
-            contacts: Servers known from before.
+            contacts: Servers that are at hand.
+
+        Raises:
+            StoreError: What an earlier run remembered cannot be read.
         """
         hood, parameters = self.engine.hood, self.engine.parameters
         known = list(contacts)
-        if self._settings.serving and self._settings.founder and not known:
+        self.renewals.restore()
+        remembered = self.acquaintances.restore()
+        if self._settings.serving and self._settings.founder and not known and not remembered:
             hood.begin_takeover(settled=True)
             hood.end_takeover()
             self._joined = True
-        self._every("upkeep", parameters.stabilise_s, self._upkeep)
-        self._every("meet", parameters.repair_s, self._meet_strangers)
-        self._every("sweep", max(1.0, min(60.0, parameters.repair_s)), self._sweep)
+        self._timers.every("upkeep", parameters.stabilise_s, self._upkeep)
+        self._timers.every("meet", parameters.repair_s, self._meet_strangers)
+        self._timers.every("refresh", parameters.repair_s, self._refresh_stale)
+        self._timers.every("sweep", max(1.0, min(60.0, parameters.repair_s)), self._sweep)
         for contact in known:
             self.meet(contact)
+        self.acquaintances.knock()
 
     def stop(self) -> None:
         """End all timers; nothing is asked any more."""
@@ -122,9 +140,9 @@ class KademliaNode:
         self.readiness.close(Closed("the DHT is stopping"))
         if self._takeover is not None:
             self._takeover.stop()
-        for cancel in self._cancels.values():
-            cancel()
-        self._cancels.clear()
+        self._timers.stop()
+        self._refresher.stop()
+        self.acquaintances.stop()
 
     def meet(self, server: Contact) -> None:
         """Learn of a server that is reachable: it identified itself as one, or is a contact from before."""
@@ -138,9 +156,10 @@ class KademliaNode:
     def lose(self, server: Contact) -> None:
         """Learn that a peer serves this network no more."""
         self.engine.table.remove(server.key)
+        self.acquaintances.heard(server.key)
         self.readiness.review()
 
-    def serve(self, sender: Contact, request: Request, respond: Respond, *, is_server: bool) -> None:
+    def serve(self, sender: Contact, request: Request, respond: Respond, *, is_server: bool, ip_group: bytes = b"") -> None:
         """Answer a request.
 
         Args:
@@ -148,12 +167,13 @@ class KademliaNode:
             request: What.
             respond: Called once with the answer.
             is_server: Whether the sender is known to serve this network.
+            ip_group: The network it sends from; empty where that is private or not known.
         """
         now = self._outside.time()
         if is_server and not isinstance(request, Leave):
             self.engine.heard(sender, now)
             self._attend_to_table()
-        self.engine.holder.serve(sender, request, respond, now=now, wall_us=self._outside.wall_us())
+        self.engine.holder.serve(sender, request, respond, now=now, wall_us=self._outside.wall_us(), ip_group=ip_group)
 
     def put(self, order: PutOrder, finished: Finished[PutResult]) -> None:
         """Write; a renewable record is renewed from then on."""
@@ -163,8 +183,7 @@ class KademliaNode:
                 finished(result)
                 return
             put, record = result
-            self.renewals.keep(record, acknowledged=put.promised)
-            finished(put)
+            self.renewals.keep(record, acknowledged=put.promised, saved=lambda: finished(put))
 
         def begin(left: float) -> None:
             Put(self.engine, replace(order, timeout=left), done).start()
@@ -229,22 +248,8 @@ class KademliaNode:
                 self.engine.hood.count_in(contact, now)
             self._take_over(settled=False)
         self.readiness.review()
-        self._refresh(0)
-
-    def _refresh(self, index: int) -> None:
-        """Look around in each bucket farther than the closest neighbour, one after the other (IPTPS 2002, 2.3)."""
-        table, k = self.engine.table, self.engine.parameters.k
-        while index < table.depth and len(table.bucket(index)) >= k:
-            index += 1
-        if self._stopped or index >= table.depth or not self._settings.positions:
-            return
-        position = spread(self.engine.own.key, index, self._outside.random_bits(KEY_BITS))
-
-        def found(_locate: Locate) -> None:
-            self._attend_to_table()
-            self._refresh(index + 1)
-
-        Locate(self.engine, FindNode(b"", position), count=k, trace=False, timeout=_JOIN_TIMEOUT_S, finished=found).start()
+        if self._settings.positions:
+            self._refresher.thin()
 
     def _take_over(self, *, settled: bool) -> None:
         if self._takeover is not None:
@@ -276,7 +281,10 @@ class KademliaNode:
             if isinstance(event, PingContact):
                 self.engine.ask(event.contact, Ping(), lambda _reply, _now: None)
             elif isinstance(event, ContactAdded):
+                self.acquaintances.heard(event.contact.key)
                 self._consider(event.contact)
+            elif isinstance(event, ContactRemoved) and event.silent:
+                self.acquaintances.lost(event.contact)
 
     def _consider(self, contact: Contact) -> None:
         """See what a server near us that is not counted has: it is new, or from beyond a partition that healed."""
@@ -315,6 +323,7 @@ class KademliaNode:
 
     def _left(self, sender: Contact, handed: bool) -> None:
         self.engine.table.remove(sender.key)
+        self.acquaintances.heard(sender.key)
         member = self.engine.hood.members.get(sender.key)
         if member is None:
             return
@@ -348,6 +357,8 @@ class KademliaNode:
             self._joined = False
             self._settings.warn(f"lost all {len(stale)} servers known")
         self._attend_to_table()
+        self.acquaintances.knock()
+        self.acquaintances.save()
         self.renewals.tick()
 
     def _watch_silence(self, now: float) -> None:
@@ -362,6 +373,7 @@ class KademliaNode:
         gone = hood.silent_since(now - parameters.forget_s)
         for member in gone:
             member.gone = True
+            self.acquaintances.lost(member.contact)
         self.engine.table.forget_silent(now - parameters.forget_s)
         if any(member.gone for member in hood.members.values()) and (gone or self._takeover is None):
             self._exchange()
@@ -374,22 +386,20 @@ class KademliaNode:
     def _sweep(self) -> None:
         self.engine.store.sweep(self._outside.wall_us(), done=lambda _swept: None)
 
-    def _every(self, name: str, period: float, action: Callable[[], None]) -> None:
-        # Periods are spread by a quarter, so that nodes started together do not all act at once.
-        jitter = 0.875 + self._outside.random_bits(16) / (1 << 16) / 4
+    def _refresh_stale(self) -> None:
+        if self._settings.positions:
+            self._refresher.due(self._outside.time() - self.engine.parameters.repair_s)
 
-        def fire() -> None:
-            if not self._stopped:
-                self._every(name, period, action)
-                action()
-
-        self._cancels[name] = self._outside.call_later(period * jitter, fire)
+    def _not_remembered(self, slot: Slot) -> None:
+        self._settings.warn(f"the renewal of /{slot.namespace}/{slot.key!r} could not be saved: it ends with this process")
 
     def _awaited(self) -> str | None:
         if self._joining or (not self._joined and len(self.engine.table)):
             return "this node is joining the network"
         if self.engine.hood.taking_over:
             return "this node is taking over from others"
+        if not self._joined and self.acquaintances.searching:
+            return "this node looks for the servers it knew"
         return self._settings.awaited()
 
     def topology(self) -> dict[str, Any]:

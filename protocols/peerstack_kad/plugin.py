@@ -11,7 +11,7 @@ from peerstack.dht.clock import to_microseconds
 from peerstack.dht.contract import LeaveReport
 from peerstack.dht.namespaces import Namespace, Namespaces
 from peerstack.dht.parameters import KADEMLIA_PRESETS, NetworkParameters
-from peerstack.dht.store import MemoryStore, Rules
+from peerstack.dht.store import RecordStore, Rules
 from peerstack.errors import Closed, ConfigError, PeerstackError
 from peerstack.identity import PeerId, PublicKey
 from peerstack.plugin import (
@@ -25,12 +25,17 @@ from peerstack.plugin import (
     Stream,
 )
 from peerstack_kad.codec import Codec
-from peerstack_kad.diversity import diverse
-from peerstack_kad.facade import DhtCalls
+from peerstack_kad.content import Content
+from peerstack_kad.content_calls import ContentCalls
+from peerstack_kad.diversity import diverse, network_group
 from peerstack_kad.foreign_codec import ForeignCodec
+from peerstack_kad.foreign_node import ForeignNode
 from peerstack_kad.keys import Contact
-from peerstack_kad.messages import Request
+from peerstack_kad.messages import Push, PutValue, Request
 from peerstack_kad.node import KademliaNode, NodeSettings
+from peerstack_kad.persistence import NodeState
+from peerstack_kad.public_namespaces import IpnsNamespace, PublicKeyNamespace
+from peerstack_kad.raw_values import RawNamespace, RawNamespaces
 from peerstack_kad.rpc import RpcLimits, StreamRpc
 from peerstack_kad.seam import Respond
 
@@ -70,12 +75,13 @@ class _HostSigner:
         return self._context.sign(data)
 
 
-class Kademlia(DhtCalls, ProtocolPlugin):
+class Kademlia(ContentCalls, ProtocolPlugin):
     """Kademlia: put and get over the servers of one network. A host that listens serves; one that does not is a client.
 
     Args:
         config: See `Config`.
         namespaces: The application's own namespaces, known to every server of its network.
+        raw_namespaces: On a foreign protocol id: judges of raw values, beside those of ``pk`` and ``ipns``.
     """
 
     @dataclass(frozen=True, kw_only=True, slots=True)
@@ -86,6 +92,8 @@ class Kademlia(DhtCalls, ProtocolPlugin):
         """The network parameters to start from: ``local``, or ``lan`` and ``wan`` (which are one)."""
         protocol_id: str = PROTOCOL_ID
         """The network: nodes with different ids do not know each other."""
+        foreign: bool | None = None
+        """Whether the network has libp2p's own rules: raw values, messages without our fields. None: ids under ``/ipfs/`` have."""
         parameters: NetworkParameters | None = None
         """Instead of the preset's. All servers of a network must agree on them."""
         parallelism: int = 10
@@ -105,16 +113,20 @@ class Kademlia(DhtCalls, ProtocolPlugin):
     limits = ProtocolLimits(max_streams=4096, max_streams_per_peer=8)
     serve_at_start = False
 
-    def __init__(self, config: Config | None = None, *, namespaces: Sequence[Namespace] = ()) -> None:
+    def __init__(
+        self, config: Config | None = None, *, namespaces: Sequence[Namespace] = (), raw_namespaces: Sequence[RawNamespace] = ()
+    ) -> None:
         self._config = config or self.Config()
         self.ids = (self._config.protocol_id,)
         self._namespaces = Namespaces(namespaces)
+        self._raw_namespaces = RawNamespaces((PublicKeyNamespace(), IpnsNamespace(), *raw_namespaces))
         self._parameters = self._config.parameters or KADEMLIA_PRESETS["local" if self._config.preset == "local" else "wan"]
         self._adopted = False
         self._context: PluginContext | None = None
         self._rpc: StreamRpc | None = None
         self._node: KademliaNode | None = None
-        self._store: MemoryStore | None = None
+        self._content: Content | None = None
+        self._store: RecordStore | None = None
         self._strangers: dict[PeerId, Callable[[], None]] = {}  # connected, not identified yet; each ends our patience
         self._refused: dict[PeerId, str] = {}  # servers of a network with other parameters
 
@@ -130,6 +142,17 @@ class Kademlia(DhtCalls, ProtocolPlugin):
         return self._node
 
     @property
+    def content(self) -> Content:
+        """Provider records and raw values.
+
+        Raises:
+            Closed: The host is not running.
+        """
+        if self._content is None:
+            raise Closed("the DHT is not running: the host is not open")
+        return self._content
+
+    @property
     def parameters(self) -> NetworkParameters:
         """The network's parameters, as far as they are known."""
         return self._parameters
@@ -137,8 +160,10 @@ class Kademlia(DhtCalls, ProtocolPlugin):
     async def start(self, context: PluginContext) -> None:
         """Begin: serve if the host listens, and join by way of whoever identifies as a server of this network."""
         self._context = context
-        own_id = not self._config.protocol_id.startswith(_FOREIGN_PREFIX)
-        self._store = MemoryStore(Rules(namespaces=self._namespaces, parameters=self._parameters))
+        foreign = self._config.foreign
+        own_id = not (self._config.protocol_id.startswith(_FOREIGN_PREFIX) if foreign is None else foreign)
+        name = f"{context.name} {self._config.protocol_id}"  # what belongs to one network is nothing in another
+        self._store = context.storage.record_store(name, Rules(namespaces=self._namespaces, parameters=self._parameters))
         self._rpc = StreamRpc(
             context,
             self._config.protocol_id,
@@ -149,7 +174,7 @@ class Kademlia(DhtCalls, ProtocolPlugin):
             limits=RpcLimits(),
         )
         addresses = tuple(address.to_bytes() for address in context.addresses)
-        self._node = KademliaNode(
+        self._node = (KademliaNode if own_id else ForeignNode)(
             Contact.of(context.peer_id, addresses),
             signer=_HostSigner(context),
             store=self._store,
@@ -158,7 +183,7 @@ class Kademlia(DhtCalls, ProtocolPlugin):
             settings=NodeSettings(
                 parameters=self._parameters,
                 namespaces=self._namespaces,
-                serving=context.listening,
+                serving=context.listening and own_id,
                 founder=not any(address.peer_id != context.peer_id for address in context.bootstrap),
                 parallelism=self._config.parallelism,
                 disjoint_paths=self._config.disjoint_paths,
@@ -166,9 +191,19 @@ class Kademlia(DhtCalls, ProtocolPlugin):
                 positions=own_id,
                 warn=context.logger.warning,
                 uncertain=self._took_over_without_majority,
+                state=NodeState(context.storage.side_table(name)),
+                count=context.metrics.count,
                 awaited=self._awaited,
             ),
         )
+        self._content = Content(
+            self._node,
+            serving=context.listening,
+            namespaces=None if own_id else self._raw_namespaces,
+            provider_table=context.storage.side_table(f"{context.name} {self._config.protocol_id} providers"),
+            value_table=context.storage.side_table(f"{context.name} {self._config.protocol_id} raw values"),
+        )
+        self._content.start()
         if context.listening:
             context.register(*self.ids)
         self._node.start()
@@ -177,7 +212,10 @@ class Kademlia(DhtCalls, ProtocolPlugin):
             self._consider(peer)
 
     async def stop(self) -> None:
-        """End. What was not handed over by `leave` is missing from the network until others repair it."""
+        """End. What was not handed over by `leave` is missing from the network until others repair it, or this node is back."""
+        if self._content is not None:
+            self._content.stop()
+            self._content = None
         node, self._node = self._node, None
         if node is not None:
             node.stop()
@@ -243,7 +281,18 @@ class Kademlia(DhtCalls, ProtocolPlugin):
     def _serve(self, sender: PeerId, request: Request, respond: Respond) -> None:
         node = self.node
         is_server = sender not in self._refused and self._is_server(sender)
-        node.serve(self._contact(sender), request, respond, is_server=is_server)
+        group = self._ip_group(sender) if isinstance(request, PutValue | Push) else b""
+        contact = self._contact(sender)
+        if not self.content.serve(contact, request, respond):
+            node.serve(contact, request, respond, is_server=is_server, ip_group=group)
+        elif is_server:
+            node.meet(contact)
+
+    def _ip_group(self, peer_id: PeerId) -> bytes:
+        """The network a peer sends from, by its connections: what it says of itself may be anything."""
+        assert self._context is not None
+        remote = tuple(connection.remote_address.to_bytes() for connection in self._context.connections(peer_id))
+        return network_group(remote).encode()
 
     def _contact(self, peer_id: PeerId) -> Contact:
         """A peer as others are told of it."""

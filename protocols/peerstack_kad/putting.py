@@ -149,16 +149,25 @@ class Put:
         self._stamp(tally.best(self._order.slot.subkey))
 
     def _stamp(self, current: Record | None) -> None:
-        engine, order = self._engine, self._order
+        engine = self._engine
         wall = engine.outside.wall_us()
         if current is not None and not engine.clock.observe(current.version.time, wall):
             self._finish(InvalidRecord("what is stored there has a version too far ahead of this node's clock: check the clocks"))
             return
         seen = 0 if current is None else current.remember_until
+        engine.next_version(wall, lambda time: self._stamped(time, seen))
+
+    def _stamped(self, time: int | PeerstackError, seen: int) -> None:
+        engine, order = self._engine, self._order
+        if self._over:
+            return
+        if isinstance(time, PeerstackError):
+            self._finish(time)
+            return
         try:
-            draft = draft_record(order.slot, order.value, engine.clock.next(wall), order.life, seen, engine.parameters)
+            draft = draft_record(order.slot, order.value, time, order.life, seen, engine.parameters)
             record = Record.sign(draft, engine.signer)
-            self._namespace.validate(record, wall)
+            self._namespace.validate(record, engine.outside.wall_us())
         except InvalidRecord as error:
             self._finish(error)
             return

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
 
 from peerstack.dht.clock import MICROSECONDS
@@ -13,23 +12,13 @@ from peerstack.dht.quorum import PutTally
 from peerstack.dht.records import Record, Slot
 from peerstack.errors import InvalidRecord, PeerstackError
 from peerstack_kad.engine import Engine
+from peerstack_kad.persistence import OwnRecord
 from peerstack_kad.putting import Spread
 from peerstack_kad.reading import Reading
 
-__all__ = ["OwnRecord", "Renewals", "Renewing"]
+__all__ = ["Renewals", "Renewing"]
 
 _PARALLEL: Final = 4
-
-
-@dataclass(slots=True)
-class OwnRecord:
-    """A record this node renews."""
-
-    record: Record
-    acknowledged_expiry: int
-    """The latest expiry of this version that a majority acknowledged, microseconds."""
-    try_at: int = 0
-    """Not before, after an attempt that failed."""
 
 
 class Renewing:
@@ -107,38 +96,51 @@ class Renewing:
 
 
 class Renewals:
-    """The records this node renews, and when.
+    """The records this node renews, and when. They are remembered over a restart.
 
     Args:
         engine: Whose node.
-        changed: Called with every record that has to be remembered over a restart, or whose slot has to be forgotten (None).
+        unsaved: Told of a record that could not be remembered: it ends if this node does not run on.
     """
 
-    def __init__(self, engine: Engine, changed: Callable[[Slot, OwnRecord | None], None] = lambda _slot, _own: None) -> None:
+    def __init__(self, engine: Engine, unsaved: Callable[[Slot], None] = lambda _slot: None) -> None:
         self._engine = engine
-        self._changed = changed
+        self._unsaved = unsaved
         self._own: dict[Slot, OwnRecord] = {}
         self._running: set[Slot] = set()
 
     def __len__(self) -> int:
         return len(self._own)
 
-    def keep(self, record: Record, *, acknowledged: bool) -> None:
-        """Renew a record that was put from now on, or, where it is not renewable, nothing in its slot any more."""
+    def keep(self, record: Record, *, acknowledged: bool, saved: Callable[[], None] = lambda: None) -> None:
+        """Renew a record that was put from now on, or, where it is not renewable, nothing in its slot any more.
+
+        Args:
+            record: What was put.
+            acknowledged: Whether a majority acknowledged it.
+            saved: Called once that is remembered, or cannot be.
+        """
         if record.renewable and acknowledged:
             own = self._own[record.slot] = OwnRecord(record, record.expires_at)
-            self._changed(record.slot, own)
+            self._save(record.slot, own, saved)
+        elif self._own.pop(record.slot, None) is not None:
+            self._save(record.slot, None, saved)
         else:
-            self.drop(record.slot)
+            saved()
 
-    def restore(self, own: OwnRecord) -> None:
-        """Take up what an earlier run renewed."""
-        self._own.setdefault(own.record.slot, own)
+    def restore(self) -> None:
+        """Take up what earlier runs renewed.
+
+        Raises:
+            StoreError: It cannot be read.
+        """
+        for own in self._engine.state.own_records():
+            self._own.setdefault(own.record.slot, own)
 
     def drop(self, slot: Slot) -> None:
         """Renew nothing in a slot."""
         if self._own.pop(slot, None) is not None:
-            self._changed(slot, None)
+            self._save(slot, None, lambda: None)
 
     def tick(self) -> None:
         """Renew what is due; call it often compared with the records' lifetimes."""
@@ -159,6 +161,17 @@ class Renewals:
                 self.drop(slot)
                 continue
             self._renew(slot, own, renewed)
+
+    def _save(self, slot: Slot, own: OwnRecord | None, saved: Callable[[], None]) -> None:
+        def committed(kept: bool) -> None:
+            if not kept:
+                self._unsaved(slot)
+            saved()
+
+        try:
+            self._engine.state.save_own(slot, own, committed)
+        except PeerstackError:
+            committed(False)
 
     def _renew(self, slot: Slot, own: OwnRecord, renewed: Record) -> None:
         self._running.add(slot)

@@ -181,6 +181,8 @@ class TakeOver:
                 if contact.key not in self._hood.members and not forgotten:
                     self._hood.count_in(contact, now - (silent_s or 0.0), hearsay=True)
             self._hood.handed_over(source.key, authoritative=result.standing.authoritative)
+            if result.standing.authoritative:
+                self._hood.compare(source.key, {source.key, *(contact.key for contact in result.standing.responsible)})
         self.proceed()
 
     def _rested(self, key: int) -> None:

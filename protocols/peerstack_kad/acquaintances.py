@@ -1,0 +1,138 @@
+"""Servers known that are not at hand: those of an earlier run, remembered on disk, and those that fell silent, pinged now and then."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from peerstack.dht.clock import MICROSECONDS
+from peerstack.errors import PeerstackError
+from peerstack_kad.engine import Engine
+from peerstack_kad.graveyard import Graveyard
+from peerstack_kad.keys import Contact
+from peerstack_kad.messages import Ping, Reply
+
+__all__ = ["Acquaintances"]
+
+_FIRST_PAUSE: Final = 4  # times the period of upkeep
+_PARALLEL: Final = 8
+_MAX_SAVE_PERIOD_S: Final = 60.0
+
+
+class Acquaintances:
+    """Saves whom this node knows, meets them again after a restart, and after a partition.
+
+    Args:
+        engine: Whose node.
+        meet: Told of a server that answered again.
+        warn: Told what an operator has to know.
+    """
+
+    def __init__(self, engine: Engine, meet: Callable[[Contact], None], warn: Callable[[str], None]) -> None:
+        parameters = engine.parameters
+        self._engine = engine
+        self._meet = meet
+        self._warn = warn
+        self._graveyard = Graveyard(
+            first_pause_s=_FIRST_PAUSE * parameters.stabilise_s,
+            longest_pause_s=parameters.repair_s,
+            forget_s=parameters.max_ttl_s,
+        )
+        self._asking: set[int] = set()
+        self._untried: set[int] = set()
+        self._saved: frozenset[int] = frozenset()
+        self._saved_at = float("-inf")
+        self._stopped = False
+
+    @property
+    def searching(self) -> bool:
+        """Whether a server of an earlier run was not even asked yet whether it is there."""
+        return bool(self._untried)
+
+    def restore(self) -> int:
+        """Take up whom an earlier run knew: they are asked, and whom it counted is counted.
+
+        Returns:
+            How many there are.
+
+        Raises:
+            StoreError: They cannot be read.
+        """
+        engine = self._engine
+        now, wall = engine.outside.time(), engine.outside.wall_us()
+        remembered = engine.state.servers()
+        for each in remembered:
+            self._graveyard.bury(each.contact, now, at_once=True)
+            self._untried.add(each.contact.key)
+            if each.heard_at_us is not None and engine.serving:
+                silent_s = max(0, wall - each.heard_at_us) / MICROSECONDS
+                engine.hood.remember(each.contact, now - silent_s)
+        return len(remembered)
+
+    def lost(self, contact: Contact) -> None:
+        """A server fell silent and is known no more."""
+        self._graveyard.bury(contact, self._engine.outside.time())
+
+    def heard(self, key: int) -> None:
+        """A server is at hand, or left for good."""
+        self._graveyard.exhume(key)
+        self._untried.discard(key)
+
+    def knock(self) -> None:
+        """Ping who is due."""
+        room = _PARALLEL - len(self._asking)
+        if self._stopped or room <= 0:
+            return
+        for contact in self._graveyard.due(self._engine.outside.time(), room):
+            self._ping(contact)
+
+    def save(self) -> None:
+        """Save whom this node knows, if that has changed, or the last time is long ago."""
+        engine = self._engine
+        known = frozenset(engine.hood.members) | frozenset(entry.contact.key for entry in engine.table)
+        period = min(_MAX_SAVE_PERIOD_S, engine.parameters.repair_s)
+        if known != self._saved or engine.outside.time() - self._saved_at >= period:
+            self.save_now(known)
+
+    def save_now(self, known: frozenset[int] = frozenset()) -> None:
+        """Save whom this node knows."""
+        engine = self._engine
+        now = engine.outside.time()
+        self._saved, self._saved_at = known, now
+        members = [member for member in engine.hood.members.values() if not member.gone]
+        counted = [(member.contact, now - member.last_heard) for member in members]
+        keys = {member.contact.key for member in members}
+        entries = sorted((entry for entry in engine.table if entry.contact.key not in keys), key=lambda entry: entry.failures)
+        keys.update(entry.contact.key for entry in entries)
+        buried = [contact for contact in self._graveyard.contacts if contact.key not in keys]
+        try:
+            engine.state.save_servers(counted, [*(entry.contact for entry in entries), *buried], engine.outside.wall_us())
+        except PeerstackError as error:
+            self._warn(f"the routing table could not be saved: {error}")
+
+    def forget(self, contact: Contact) -> None:
+        """Know a server no more: the operator says so."""
+        self._engine.table.remove(contact.key)
+        self.heard(contact.key)
+
+    def stop(self) -> None:
+        """Save, and ask nobody any more."""
+        if not self._stopped:
+            self._stopped = True
+            self.save_now()
+
+    def _ping(self, contact: Contact) -> None:
+        self._asking.add(contact.key)
+
+        def answered(reply: Reply | PeerstackError, _now: float) -> None:
+            self._asking.discard(contact.key)
+            self._untried.discard(contact.key)
+            if self._stopped:
+                return
+            if not isinstance(reply, PeerstackError):
+                self._graveyard.exhume(contact.key)
+                self._meet(contact)
+            elif self._untried:
+                self.knock()
+
+        self._engine.ask(contact, Ping(), answered)

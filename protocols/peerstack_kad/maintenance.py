@@ -1,0 +1,101 @@
+"""Periodic work: timers that do not march in step, and looking around in buckets where nothing was looked up for long."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from peerstack_kad.engine import Engine
+from peerstack_kad.keys import KEY_BITS, spread
+from peerstack_kad.locating import Locate
+from peerstack_kad.messages import FindNode
+from peerstack_kad.seam import Outside
+
+__all__ = ["Refresher", "Timers"]
+
+_LOOKUP_TIMEOUT_S: Final = 60.0
+
+
+class Timers:
+    """Named periodic actions.
+
+    Args:
+        outside: Timers and random bits.
+    """
+
+    def __init__(self, outside: Outside) -> None:
+        self._outside = outside
+        self._cancels: dict[str, Callable[[], None]] = {}
+        self._stopped = False
+
+    def every(self, name: str, period_s: float, action: Callable[[], None]) -> None:
+        """Call an action again and again.
+
+        Periods are spread by a quarter, so that nodes started together do not all act at once.
+        """
+        jitter = 0.875 + self._outside.random_bits(16) / (1 << 16) / 4
+
+        def fire() -> None:
+            if not self._stopped:
+                self.every(name, period_s, action)
+                action()
+
+        self._cancels[name] = self._outside.call_later(period_s * jitter, fire)
+
+    def stop(self) -> None:
+        """End them all."""
+        self._stopped = True
+        for cancel in self._cancels.values():
+            cancel()
+        self._cancels.clear()
+
+
+class Refresher:
+    """Looks around in one bucket after the other, for a position inside the bucket's own range (IPTPS 2002, 2.3).
+
+    Args:
+        engine: Whose table.
+        found: Called after each lookup.
+    """
+
+    def __init__(self, engine: Engine, found: Callable[[], None]) -> None:
+        self._engine = engine
+        self._found = found
+        self._running = False
+        self._stopped = False
+
+    def thin(self) -> None:
+        """Look around in every bucket that is not full: after joining."""
+        table = self._engine.table
+        self._begin([index for index in range(table.depth) if len(table.bucket(index)) < self._engine.parameters.k])
+
+    def due(self, before: float) -> None:
+        """Look around in every bucket where nothing was looked up since `before`, and around our own position."""
+        self._begin([*self._engine.table.due_for_refresh(before), KEY_BITS])
+
+    def stop(self) -> None:
+        """Look nowhere any more."""
+        self._stopped = True
+
+    def _begin(self, indices: list[int]) -> None:
+        if not self._running and not self._stopped:
+            self._running = True
+            self._next(indices)
+
+    def _next(self, indices: list[int]) -> None:
+        engine = self._engine
+        if self._stopped or not indices or not len(engine.table):
+            self._running = False
+            return
+        index, *rest = indices
+        own = engine.own
+
+        def found(_locate: Locate) -> None:
+            self._found()
+            self._next(rest)
+
+        if index >= KEY_BITS:
+            request = FindNode(own.peer_id.to_bytes(), own.key)
+        else:
+            request = FindNode(b"", spread(own.key, index, engine.outside.random_bits(KEY_BITS)))
+        Locate(engine, request, count=engine.parameters.k, trace=False, timeout=_LOOKUP_TIMEOUT_S, finished=found).start()
