@@ -7,13 +7,12 @@ import asyncio
 import secrets
 import traceback
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Final, Protocol, TypeVar, runtime_checkable
+from typing import Any, Final, TypeVar
 
 from peerstack_identify import Identify
 from peerstack_kad import Kademlia
 
 from peerstack import Host, preset
-from peerstack.dht.contract import Providers
 from peerstack.errors import PeerstackError
 
 __all__ = ["run"]
@@ -25,36 +24,29 @@ _OPERATION_TIMEOUT_S: Final = 8.0
 ResultT = TypeVar("ResultT")
 
 
-@runtime_checkable
-class RawValues(Protocol):
-    """Values of foreign namespaces, by their whole key."""
+class AnyValue:
+    """The namespace ``example``: everything is valid, and the first is as good as any."""
 
-    async def put_raw(self, key: bytes, value: bytes, *, timeout: float | None = None) -> object:
-        """Write to the closest servers."""
+    name = "example"
 
-    async def get_raw(self, key: bytes, *, timeout: float | None = None) -> bytes:
-        """Read the one that the namespace selects."""
+    def validate(self, key: bytes, value: bytes, now: int) -> None:
+        """Take it."""
+
+    def select(self, key: bytes, values: Sequence[bytes]) -> int:
+        """The first."""
+        return 0
 
 
 class _Node:
     """A host with the DHT, and what went wrong on it."""
 
     def __init__(self, *, serving: bool) -> None:
-        self.kad = Kademlia(Kademlia.Config(preset="local", protocol_id=PROTOCOL))
+        self.kad = Kademlia(Kademlia.Config(preset="local", protocol_id=PROTOCOL), raw_namespaces=[AnyValue()])
         self.host = Host(listen=["/ip4/127.0.0.1/tcp/0"] if serving else [], protocols=["ping", self.kad], config=preset("local"))
         self.errors: dict[str, str] = {}
-        self.unsupported: dict[str, str] = {}
-        if not isinstance(self.kad, Providers):
-            reason = "peerstack_kad.Kademlia has no provide and find_providers"
-            self.unsupported |= {"provide": reason, "providers": reason}
-        if not isinstance(self.kad, RawValues):
-            reason = "peerstack_kad.Kademlia has no put_raw and get_raw"
-            self.unsupported |= {"put": reason, "value": reason}
 
     async def attempt(self, name: str, work: Callable[[], Awaitable[ResultT]]) -> ResultT | None:
         """What `work` returns, or nothing and its error under `name`."""
-        if name in self.unsupported:
-            return None
         try:
             async with asyncio.timeout(_OPERATION_TIMEOUT_S):
                 return await work()
@@ -76,12 +68,10 @@ class _Node:
 
     async def provide(self, multihash: bytes) -> bool:
         """Announce; whether anybody was told."""
-        assert isinstance(self.kad, Providers)
         return bool(await self.kad.provide(multihash))
 
     async def put(self, key: bytes) -> bool:
         """Write."""
-        assert isinstance(self.kad, RawValues)
         await self.kad.put_raw(key, VALUE)
         return True
 
@@ -91,12 +81,10 @@ class _Node:
 
     async def find_providers(self, multihash: bytes) -> list[str]:
         """Find who has it."""
-        assert isinstance(self.kad, Providers)
         return [str(provider.peer) for provider in _some(await self.kad.find_providers(multihash), "no providers")]
 
     async def get(self, key: bytes) -> str:
         """Read."""
-        assert isinstance(self.kad, RawValues)
         return (await self.kad.get_raw(key)).decode()
 
 
@@ -116,7 +104,7 @@ async def run(argv: Sequence[str], say: Callable[..., None], stopped: Callable[[
         async with node.host as host:
             match arguments.role:
                 case "bootstrap":
-                    say(event="ready", addr=str(host.addrs[0]), agent=str(host.config.agent), unsupported=node.unsupported)
+                    say(event="ready", addr=str(host.addrs[0]), agent=str(host.config.agent), unsupported={})
                     await stopped()
                 case "provider":
                     say(event="provided", addr=str(host.addrs[0]), **await _provide(node, arguments))
@@ -134,7 +122,7 @@ async def _provide(node: _Node, arguments: argparse.Namespace) -> dict[str, Any]
     await node.join(arguments.address)
     await node.attempt("provide", lambda: node.provide(arguments.multihash))
     put = await node.attempt("put", lambda: node.put(arguments.key))
-    return {"put": put is True, "put_error": node.errors.get("put"), "errors": node.errors, "unsupported": node.unsupported}
+    return {"put": put is True, "put_error": node.errors.get("put"), "errors": node.errors, "unsupported": {}}
 
 
 async def _query(node: _Node, arguments: argparse.Namespace) -> dict[str, Any]:
@@ -143,7 +131,7 @@ async def _query(node: _Node, arguments: argparse.Namespace) -> dict[str, Any]:
     providers = await node.attempt("providers", lambda: node.find_providers(arguments.multihash))
     value = await node.attempt("value", lambda: node.get(arguments.key))
     outcome: dict[str, Any] = {"find_node": found or 0, "providers": providers or [], "value": value}
-    return outcome | {"errors": node.errors, "unsupported": node.unsupported}
+    return outcome | {"errors": node.errors, "unsupported": {}}
 
 
 def _some(result: ResultT, otherwise: str) -> ResultT:
