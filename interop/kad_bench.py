@@ -76,13 +76,20 @@ def _figures(result: dict[str, Any]) -> Figures:
 
 
 def _print_ratios(stacks: Sequence[Program], samples: Samples) -> None:
-    """How many times the others' rates ours are."""
+    """How many times the others' rates ours are, and how many times our CPU theirs is: the latter hardly depends on what else runs."""
     print()
     for ours in (OURS, UVLOOP):
         for other in stacks[2:]:
             told = []
             for name in _KINDS.values():
-                columns = samples.get(f"{name}: /s", {})
-                if {ours.name, other.name} <= columns.keys():
-                    told.append(f"{name} {median(columns[ours.name].values) / median(columns[other.name].values):.1f}")
-            print(f"{ours.name} / {other.name}: {', '.join(told)}")
+                rate = _ratio(samples, f"{name}: /s", ours, other)
+                cpu = _ratio(samples, f"{name}: CPU ms of all nodes", other, ours)
+                told.append(f"{name} {rate:.1f} (CPU {cpu:.1f})")
+            print(f"{ours.name} / {other.name}: {'; '.join(told)}")
+
+
+def _ratio(samples: Samples, figure: str, over: Program, under: Program) -> float:
+    columns = samples.get(figure, {})
+    if not {over.name, under.name} <= columns.keys():
+        return float("nan")
+    return median(columns[over.name].values) / median(columns[under.name].values)
