@@ -18,7 +18,6 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import TypeVar
 
 from peerstack.dht.contract import Dht, PutResult, RefusalReason
 from peerstack.dht.namespaces import own_key
@@ -26,11 +25,10 @@ from peerstack.dht.quorum import majority
 from peerstack.dht.records import MAX_KEY_BYTES, MAX_SUBKEY_BYTES, MAX_VALUE_BYTES
 from peerstack.errors import InvalidRecord, KeyNotFound, PeerstackError, QuorumNotMet, Unavailable, ValueTooLarge
 from peerstack.identity import PeerId
+from peerstack.testing.inspect_conformance import InspectConformance, raises
 
 __all__ = ["DhtConformance", "DhtNetwork", "raises"]
 
-ErrorT = TypeVar("ErrorT", bound=BaseException)
-ResultT = TypeVar("ResultT")
 
 _REPLICAS = 3
 _LIFETIME_S = 3600.0  # the local preset's max_ttl, and so of a record without ttl
@@ -90,16 +88,7 @@ class DhtNetwork(ABC):
         """Servers ever started: numbers are below it."""
 
 
-async def raises(kind: type[ErrorT], call: Awaitable[object]) -> ErrorT:
-    """Await a call that has to fail with an error of a kind, and return the error."""
-    try:
-        result = await call
-    except kind as error:
-        return error
-    raise AssertionError(f"no {kind.__name__}: {result!r}")
-
-
-class DhtConformance(ABC):
+class DhtConformance(InspectConformance, ABC):
     """The promises. Every test is a coroutine and takes place in virtual time."""
 
     @abstractmethod

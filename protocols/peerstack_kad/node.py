@@ -17,7 +17,7 @@ from peerstack_kad.buckets import Admission, ContactAdded, ContactRemoved, PingC
 from peerstack_kad.engine import Engine
 from peerstack_kad.getting import Get, GetAll
 from peerstack_kad.holder import HolderEvents
-from peerstack_kad.keys import Contact, key_bytes
+from peerstack_kad.keys import Contact
 from peerstack_kad.leaving import Leaving
 from peerstack_kad.locating import Locate
 from peerstack_kad.maintenance import Refresher, Timers
@@ -28,6 +28,7 @@ from peerstack_kad.readiness import Readiness
 from peerstack_kad.renewal import Renewals
 from peerstack_kad.seam import Finished, Outside, Respond, Rpc
 from peerstack_kad.takeover import PullFrom, TakeOver
+from peerstack_kad.topology import topology
 
 __all__ = ["KademliaNode", "NodeSettings"]
 
@@ -404,24 +405,4 @@ class KademliaNode:
 
     def topology(self) -> dict[str, Any]:
         """The routing table and the neighbourhood as plain data."""
-        table, hood = self.engine.table, self.engine.hood
-        now = self._outside.time()
-        buckets = []
-        for index in range(table.depth):
-            entries = table.bucket(index)
-            if entries:
-                peers = [
-                    {"peer": str(e.contact.peer_id), "heard_s_ago": round(now - e.last_heard, 3), "failures": e.failures} for e in entries
-                ]
-                buckets.append({"prefix": index, "peers": peers})
-        return {
-            "kind": "kademlia",
-            "peer": str(self.engine.own.peer_id),
-            "position": key_bytes(self.engine.own.key).hex(),
-            "serving": self._settings.serving,
-            "authoritative": hood.settled,
-            "taking_over": hood.taking_over,
-            "counted": [str(member.contact.peer_id) for member in hood.members.values()],
-            "peers": len(table),
-            "buckets": buckets,
-        }
+        return topology(self.engine)
