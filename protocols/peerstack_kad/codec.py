@@ -16,6 +16,7 @@ from peerstack.dht.contract import Refusal, RefusalReason
 from peerstack.dht.records import Record, Verifier, verify_signature
 from peerstack.dht.store.contract import Cursor, Outcome, Status
 from peerstack.errors import InvalidMessage, InvalidRecord
+from peerstack_kad.codec_offers import read_answers, read_offered, write_offered
 from peerstack_kad.codec_parts import (
     CLOSER,
     MAX_CLOSER,
@@ -47,6 +48,8 @@ from peerstack_kad.messages import (
     Leave,
     Malformed,
     NodesReply,
+    Offer,
+    OfferReply,
     Ping,
     ProvidersReply,
     Pull,
@@ -132,6 +135,8 @@ class Codec:
                 message = Message(type=Message.PULL, prefix=request.prefix, settled=request.settled, position=position, subkey=subkey)
             case Push():
                 message = Message(type=Message.PUSH, records=[record.encode() for record in request.records])
+            case Offer():
+                message = Message(type=Message.OFFER, offered=write_offered(request.entries))
             case Leave():
                 message = Message(type=Message.LEAVE, settled=request.handed)
             case AddProvider():
@@ -185,10 +190,13 @@ class Codec:
                 message = Message(type=Message.PULL, known=reply.known, position=position, subkey=subkey)
                 message.records.extend(record.encode() for record in reply.records)
                 message.silentMs.extend(min(_MAX_SILENT_MS, round(seconds * 1000)) for seconds in reply.silent_s)
+                write_refusal(message, reply.refusal)
                 peers = self._write_standing(message, reply.standing)
             case PushReply():
                 greater = [o.record.encode() for o in reply.outcomes if o.status is Status.SUPERSEDED and o.record is not None]
                 message = Message(type=Message.PUSH, outcomes=[status_of(o) for o in reply.outcomes], records=greater)
+            case OfferReply():
+                message = Message(type=Message.OFFER, answers=bytes(reply.answers))
             case Done():
                 message = Message(type=Message.PING)
             case Taken():
@@ -246,6 +254,8 @@ class Codec:
             return Pull(message.prefix, message.settled, _read_cursor(message))
         if kind == Types.PUSH:
             return Push(self._decode_records(message.records))
+        if kind == Types.OFFER:
+            return Offer(read_offered(message.offered, MAX_PAGE_RECORDS))
         if kind == Types.LEAVE:
             return Leave(message.settled)
         if kind == Types.ADD_PROVIDER:
@@ -269,6 +279,8 @@ class Codec:
                 return self._read_page(message, request)
             case Push():
                 return PushReply(self._read_outcomes(message, request.records))
+            case Offer():
+                return OfferReply(read_answers(message.answers, len(request.entries)))
             case Ping() | Leave():
                 return Done()
             case GetProviders():
@@ -311,7 +323,8 @@ class Codec:
         if following is not None and request.after is not None and following <= request.after:
             raise InvalidMessage("a page that does not lead on")
         silent = tuple(milliseconds / 1000 for milliseconds in message.silentMs[:MAX_NAMED])
-        return PullReply(self._decode_records(message.records), self._read_standing(message), message.known, following, silent)
+        records, refusal = self._decode_records(message.records), read_refusal(message)
+        return PullReply(records, self._read_standing(message), message.known, following, silent, refusal)
 
     def _read_outcomes(self, message: Message, sent: Sequence[Record]) -> tuple[Outcome, ...]:
         if len(message.outcomes) != len(sent):

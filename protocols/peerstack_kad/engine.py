@@ -20,6 +20,7 @@ from peerstack_kad.keys import Contact, key_of
 from peerstack_kad.lookup import LookupProgress, LookupRules
 from peerstack_kad.messages import Reply, Request
 from peerstack_kad.neighbourhood import Neighbourhood
+from peerstack_kad.offers import OfferBook
 from peerstack_kad.persistence import NodeState
 from peerstack_kad.rtt import RoundTrips
 from peerstack_kad.seam import Outside, Rpc, RpcDone
@@ -83,7 +84,8 @@ class Engine:
         size = max(_NEIGHBOURHOOD * parameters.replicas, parameters.k)
         self.table = RoutingTable(own.key, k=parameters.k, neighbourhood=size, admission=admission)
         self.hood = Neighbourhood(own, replicas=parameters.replicas, size=size)
-        self.holder = Holder(self.hood, self.table, store, namespaces=namespaces, parameters=parameters, events=events)
+        self.offers = OfferBook(self.hood, store)
+        self.holder = Holder(self.hood, self.table, store, self.offers, namespaces=namespaces, parameters=parameters, events=events)
         self.placement = Placement(parameters.replicas, self.rank_peers)
         self._rpc = rpc
         self._parallelism = parallelism

@@ -27,6 +27,7 @@ from peerstack_kad.messages import (
     Leave,
     Malformed,
     NodesReply,
+    Offer,
     Ping,
     Pull,
     PullReply,
@@ -38,6 +39,7 @@ from peerstack_kad.messages import (
     Standing,
 )
 from peerstack_kad.neighbourhood import Neighbourhood
+from peerstack_kad.offers import OfferBook
 from peerstack_kad.seam import Respond
 
 __all__ = ["Holder", "HolderEvents", "prefix_range", "split_wire_key"]
@@ -87,6 +89,7 @@ class Holder:
         hood: Neighbourhood,
         table: RoutingTable,
         store: RecordStore,
+        offers: OfferBook,
         *,
         namespaces: Namespaces,
         parameters: NetworkParameters,
@@ -97,6 +100,7 @@ class Holder:
         self._hood = hood
         self._table = table
         self._store = store
+        self._offers = offers
         self._namespaces = namespaces
         self._parameters = parameters
         self._events = events
@@ -116,6 +120,8 @@ class Holder:
                 respond(self._hand_over(sender, request, now, wall_us))
             case Push():
                 self._take(Source(SourceKind.CLIENT, sender.peer_id, ip_group), sender, request, respond, wall_us)
+            case Offer():
+                respond(self._offers.answer(sender, request, now=now, wall_us=wall_us))
             case Leave():
                 self._events.left(sender, request.handed)
                 respond(Done())
@@ -196,7 +202,10 @@ class Holder:
         silent = (0.0, *(max(0.0, now - member.last_heard) for member in members))
         standing = Standing(self._hood.settled and not self.leaving, named)
         low, high = prefix_range(sender.key, request.prefix)
-        records = self._store.scan(low, high, now=wall_us, after=request.after, limit=MAX_PAGE_RECORDS)
+        try:
+            records = self._store.scan(low, high, now=wall_us, after=request.after, limit=MAX_PAGE_RECORDS)
+        except PeerstackError as error:
+            return PullReply((), _NOTHING, known, refusal=Refusal(RefusalReason.FAILED, str(error)))
         page: list[Record] = []
         size = 0
         for index, record in enumerate(records):

@@ -8,10 +8,10 @@ from typing import Final
 from peerstack.dht.contract import LeaveReport, Refusal, RefusalReason
 from peerstack.dht.records import Record
 from peerstack.errors import PeerstackError
-from peerstack_kad.codec import MAX_PAGE_BYTES, MAX_PAGE_RECORDS
 from peerstack_kad.engine import Engine, failure_reason
 from peerstack_kad.keys import Contact, closest, key_bytes
 from peerstack_kad.messages import Leave, Push, PushReply, Reply
+from peerstack_kad.replication import batches
 
 __all__ = ["Leaving"]
 
@@ -39,6 +39,7 @@ class Leaving:
         self._under_way = 0
         self._failed: dict[Contact, Refusal] = {}
         self._told: set[int] = set()
+        self._unread: Refusal | None = None
         self._telling = False
         self._over = False
         self._remaining = [member.contact for member in engine.hood.members.values() if not member.gone]
@@ -52,13 +53,20 @@ class Leaving:
     def _plan(self) -> None:
         contacts = {contact.key: contact for contact in self._remaining}
         per_target: dict[int, list[Record]] = {}
-        for record in self._records():
+        try:
+            held = list(self._records())
+        except PeerstackError as error:
+            # What cannot be read cannot be handed over: those who remain have to hear it from each other.
+            self._unread = Refusal(RefusalReason.FAILED, str(error))
+            self._failed[self._engine.own] = self._unread
+            return
+        for record in held:
             targets = closest(contacts, int.from_bytes(record.position, "big"), self._engine.parameters.replicas)
             self._confirmations[record.digest] = len(targets)
             for key in targets:
                 per_target.setdefault(key, []).append(record)
         for key, records in per_target.items():
-            self._batches += [(contacts[key], batch, 1) for batch in _batches(records)]
+            self._batches += [(contacts[key], batch, 1) for batch in batches(records)]
 
     def _records(self) -> Iterator[Record]:
         store, wall = self._engine.store, self._engine.outside.wall_us()
@@ -121,7 +129,8 @@ class Leaving:
                 self._fail(contact, reply)
             self._proceed()
 
-        self._engine.ask(contact, Leave(self._authoritative and contact not in self._failed), answered)
+        handed = self._authoritative and self._unread is None and contact not in self._failed
+        self._engine.ask(contact, Leave(handed), answered)
 
     def _fail(self, contact: Contact, reply: Reply | PeerstackError) -> None:
         if isinstance(reply, PeerstackError):
@@ -135,27 +144,22 @@ class Leaving:
         self._over = True
         self._cancel()
         handed = sum(missing == 0 for missing in self._confirmations.values()) if self._remaining else 0
+        all_handed = handed == len(self._confirmations) and self._authoritative and self._unread is None
         everybody_told = all(contact.key in self._told for contact in self._remaining)
-        alone = not self._remaining and not self._confirmations
+        alone = not self._remaining and not self._confirmations and self._unread is None
         self._finished(
             LeaveReport(
-                complete=alone or (bool(self._remaining) and everybody_told and handed == len(self._confirmations) and self._authoritative),
+                complete=alone
+                or (
+                    bool(self._remaining)
+                    and everybody_told
+                    and handed == len(self._confirmations)
+                    and self._authoritative
+                    and self._unread is None
+                ),
                 records=len(self._confirmations),
                 handed_over=handed,
                 peers=tuple(contact.peer_id for contact in self._remaining),
                 failed={contact.peer_id: refusal for contact, refusal in self._failed.items()},
             )
         )
-
-
-def _batches(records: list[Record]) -> Iterator[tuple[Record, ...]]:
-    batch: list[Record] = []
-    size = 0
-    for record in records:
-        if batch and (len(batch) == MAX_PAGE_RECORDS or size + record.size > MAX_PAGE_BYTES):
-            yield tuple(batch)
-            batch, size = [], 0
-        batch.append(record)
-        size += record.size
-    if batch:
-        yield tuple(batch)

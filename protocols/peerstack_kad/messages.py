@@ -4,6 +4,7 @@
 
 * `Pull` asks for everything another server holds in a region, page by page: taking over, and meeting after a partition.
 * `Push` gives records from holder to holder: repair, replication, handoff and leaving. It is never refused for lack of room in a set.
+* `Offer` names records by their digests, so that copies that are equal need not be pushed.
 * `Leave` says that the sender goes for good, after it pushed what it held.
 
 `AddProvider` and `GetProviders` are libp2p's and served on every id. `GetRaw` and `PutRaw` are what GET_VALUE and PUT_VALUE mean on
@@ -12,6 +13,7 @@ foreign ids, where values have no header and no signature of ours.
 
 from __future__ import annotations
 
+import enum
 from dataclasses import dataclass
 
 from peerstack.dht.contract import Refusal
@@ -30,6 +32,10 @@ __all__ = [
     "Leave",
     "Malformed",
     "NodesReply",
+    "Offer",
+    "OfferAnswer",
+    "OfferReply",
+    "Offered",
     "Ping",
     "ProvidersReply",
     "Pull",
@@ -113,6 +119,38 @@ class Push:
     records: tuple[Record, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Offered:
+    """One record, by its digest."""
+
+    position: bytes
+    """Of its key, 32 bytes."""
+    subkey: bytes
+    digest: bytes
+    """Of its header, 32 bytes."""
+    whole: bool
+    """Whether the sender holds its value, not only the header remembered."""
+    members: bytes
+    """8 bytes that stand for the responsible set as the sender counts it."""
+
+
+@dataclass(slots=True)
+class Offer:
+    """Say of each of these records whether you hold it equal."""
+
+    entries: tuple[Offered, ...]
+
+
+class OfferAnswer(enum.IntEnum):
+    """What is held of a record that was offered."""
+
+    DIFFERENT = 0
+    """Nothing, or another record, lesser or greater."""
+    EQUAL = 1
+    CONFIRMED = 2
+    """Equal, and the answering node counts itself as responsible and up to date."""
+
+
 @dataclass(slots=True)
 class Leave:
     """The sender leaves for good."""
@@ -175,7 +213,7 @@ class PutRaw:
     """When it is written, microseconds since 1970: js reads no record without a time."""
 
 
-Request = Ping | FindNode | GetValue | PutValue | Pull | Push | Leave | Malformed | AddProvider | GetProviders | GetRaw | PutRaw
+Request = Ping | FindNode | GetValue | PutValue | Pull | Push | Offer | Leave | Malformed | AddProvider | GetProviders | GetRaw | PutRaw
 
 
 @dataclass(slots=True)
@@ -218,6 +256,8 @@ class PullReply:
     """Where this page ended; None on the last one."""
     silent_s: tuple[float, ...] = ()
     """How long ago each of ``standing.responsible`` was last heard of: so that nobody is kept by hearsay alone."""
+    refusal: Refusal | None = None
+    """Why nothing was handed over: the store cannot be read."""
 
 
 @dataclass(slots=True)
@@ -225,6 +265,13 @@ class PushReply:
     """What became of each record pushed, in order; a superseded one carries the greater record."""
 
     outcomes: tuple[Outcome, ...]
+
+
+@dataclass(slots=True)
+class OfferReply:
+    """What is held of each record offered, in order."""
+
+    answers: tuple[OfferAnswer, ...]
 
 
 @dataclass(slots=True)
@@ -258,4 +305,4 @@ class Taken:
     """When the value was stored."""
 
 
-Reply = NodesReply | GetReply | PutReply | PullReply | PushReply | Done | ProvidersReply | RawReply | Taken
+Reply = NodesReply | GetReply | PutReply | PullReply | PushReply | OfferReply | Done | ProvidersReply | RawReply | Taken

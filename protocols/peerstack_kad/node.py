@@ -26,6 +26,7 @@ from peerstack_kad.persistence import NodeState
 from peerstack_kad.putting import Put, PutOrder
 from peerstack_kad.readiness import Readiness
 from peerstack_kad.renewal import Renewals
+from peerstack_kad.replication import Replication
 from peerstack_kad.seam import Finished, Outside, Respond, Rpc
 from peerstack_kad.takeover import PullFrom, TakeOver
 from peerstack_kad.topology import topology
@@ -72,6 +73,7 @@ class KademliaNode:
         renewals: Its own records.
         readiness: Operations that wait for it to join.
         acquaintances: Servers known that are not at hand.
+        replication: Its repair rounds.
     """
 
     def __init__(self, own: Contact, *, signer: Signer, store: RecordStore, rpc: Rpc, outside: Outside, settings: NodeSettings) -> None:
@@ -93,6 +95,7 @@ class KademliaNode:
         )
         self.renewals = Renewals(self.engine, self._not_remembered)
         self.acquaintances = Acquaintances(self.engine, self.meet, settings.warn)
+        self.replication = Replication(self.engine, settings.count)
         self._refresher = Refresher(self.engine, self._attend_to_table)
         self._timers = Timers(outside)
         self._settings = settings
@@ -130,6 +133,8 @@ class KademliaNode:
         self._timers.every("upkeep", parameters.stabilise_s, self._upkeep)
         self._timers.every("meet", parameters.repair_s, self._meet_strangers)
         self._timers.every("refresh", parameters.repair_s, self._refresh_stale)
+        if self._settings.serving and self._settings.positions:
+            self._timers.every("repair", parameters.repair_s, self.replication.repair)
         self._timers.every("sweep", max(1.0, min(60.0, parameters.repair_s)), self._sweep)
         for contact in known:
             self.meet(contact)
@@ -143,6 +148,7 @@ class KademliaNode:
             self._takeover.stop()
         self._timers.stop()
         self._refresher.stop()
+        self.replication.stop()
         self.acquaintances.stop()
 
     def meet(self, server: Contact) -> None:
@@ -312,6 +318,7 @@ class KademliaNode:
         def pulled(result: PullReply | PeerstackError) -> None:
             if isinstance(result, PullReply) and result.standing.authoritative:
                 hood.count_in(contact, self._outside.time())
+                self.replication.hand_to(contact)
 
         timeout = max(_MIN_PULL_TIMEOUT_S, self.engine.parameters.rpc_timeout_s)
         PullFrom(contact, hood, self.engine.store, self.engine, self._outside, timeout, pulled).start()

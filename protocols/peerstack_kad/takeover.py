@@ -12,7 +12,7 @@ from itertools import zip_longest
 from typing import Final
 
 from peerstack.dht.store.contract import Cursor, Outcome, RecordStore, Source, SourceKind, Status
-from peerstack.errors import InvalidMessage, PeerstackError
+from peerstack.errors import InvalidMessage, PeerstackError, Unavailable
 from peerstack_kad.keys import Contact
 from peerstack_kad.messages import Pull, PullReply, Reply
 from peerstack_kad.neighbourhood import Neighbourhood
@@ -68,6 +68,9 @@ class PullFrom:
         self._pages += 1
         if not isinstance(reply, PullReply) or self._pages > _MAX_PAGES:
             self._done(InvalidMessage("an answer that is no page, or a page too many"))
+            return
+        if reply.refusal is not None:
+            self._done(Unavailable(f"{self._source.peer_id} cannot hand over: {reply.refusal.message}"))
             return
         self._hood.heard(self._source.key, now)
         self._first = self._first or reply

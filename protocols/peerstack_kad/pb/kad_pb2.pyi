@@ -17,7 +17,7 @@ class Record(_message.Message):
     def __init__(self, key: _Optional[bytes] = ..., value: _Optional[bytes] = ..., timeReceived: _Optional[bytes] = ...) -> None: ...
 
 class Message(_message.Message):
-    __slots__ = ("type", "key", "record", "closerPeers", "providerPeers", "clusterLevelRaw", "requestId", "parameters", "status", "reason", "authoritative", "responsible", "subkey", "records", "position", "prefix", "settled", "known", "silentMs", "outcomes", "keys")
+    __slots__ = ("type", "key", "record", "closerPeers", "providerPeers", "clusterLevelRaw", "requestId", "parameters", "status", "reason", "authoritative", "responsible", "subkey", "records", "position", "prefix", "settled", "known", "silentMs", "outcomes", "offered", "answers", "keys")
     class MessageType(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         PUT_VALUE: _ClassVar[Message.MessageType]
@@ -29,6 +29,7 @@ class Message(_message.Message):
         PULL: _ClassVar[Message.MessageType]
         PUSH: _ClassVar[Message.MessageType]
         LEAVE: _ClassVar[Message.MessageType]
+        OFFER: _ClassVar[Message.MessageType]
     PUT_VALUE: Message.MessageType
     GET_VALUE: Message.MessageType
     ADD_PROVIDER: Message.MessageType
@@ -38,6 +39,7 @@ class Message(_message.Message):
     PULL: Message.MessageType
     PUSH: Message.MessageType
     LEAVE: Message.MessageType
+    OFFER: Message.MessageType
     class ConnectionType(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         NOT_CONNECTED: _ClassVar[Message.ConnectionType]
@@ -77,6 +79,19 @@ class Message(_message.Message):
         addrs: _containers.RepeatedScalarFieldContainer[bytes]
         connection: Message.ConnectionType
         def __init__(self, id: _Optional[bytes] = ..., addrs: _Optional[_Iterable[bytes]] = ..., connection: _Optional[_Union[Message.ConnectionType, str]] = ...) -> None: ...
+    class Offered(_message.Message):
+        __slots__ = ("position", "subkey", "digest", "whole", "members")
+        POSITION_FIELD_NUMBER: _ClassVar[int]
+        SUBKEY_FIELD_NUMBER: _ClassVar[int]
+        DIGEST_FIELD_NUMBER: _ClassVar[int]
+        WHOLE_FIELD_NUMBER: _ClassVar[int]
+        MEMBERS_FIELD_NUMBER: _ClassVar[int]
+        position: bytes
+        subkey: bytes
+        digest: bytes
+        whole: bool
+        members: bytes
+        def __init__(self, position: _Optional[bytes] = ..., subkey: _Optional[bytes] = ..., digest: _Optional[bytes] = ..., whole: bool = ..., members: _Optional[bytes] = ...) -> None: ...
     TYPE_FIELD_NUMBER: _ClassVar[int]
     KEY_FIELD_NUMBER: _ClassVar[int]
     RECORD_FIELD_NUMBER: _ClassVar[int]
@@ -97,6 +112,8 @@ class Message(_message.Message):
     KNOWN_FIELD_NUMBER: _ClassVar[int]
     SILENTMS_FIELD_NUMBER: _ClassVar[int]
     OUTCOMES_FIELD_NUMBER: _ClassVar[int]
+    OFFERED_FIELD_NUMBER: _ClassVar[int]
+    ANSWERS_FIELD_NUMBER: _ClassVar[int]
     KEYS_FIELD_NUMBER: _ClassVar[int]
     type: Message.MessageType
     key: bytes
@@ -118,5 +135,7 @@ class Message(_message.Message):
     known: bool
     silentMs: _containers.RepeatedScalarFieldContainer[int]
     outcomes: _containers.RepeatedScalarFieldContainer[Message.Status]
+    offered: _containers.RepeatedCompositeFieldContainer[Message.Offered]
+    answers: bytes
     keys: _containers.RepeatedScalarFieldContainer[bytes]
-    def __init__(self, type: _Optional[_Union[Message.MessageType, str]] = ..., key: _Optional[bytes] = ..., record: _Optional[_Union[Record, _Mapping]] = ..., closerPeers: _Optional[_Iterable[_Union[Message.Peer, _Mapping]]] = ..., providerPeers: _Optional[_Iterable[_Union[Message.Peer, _Mapping]]] = ..., clusterLevelRaw: _Optional[int] = ..., requestId: _Optional[int] = ..., parameters: _Optional[bytes] = ..., status: _Optional[_Union[Message.Status, str]] = ..., reason: _Optional[str] = ..., authoritative: bool = ..., responsible: _Optional[_Iterable[_Union[Message.Peer, _Mapping]]] = ..., subkey: _Optional[bytes] = ..., records: _Optional[_Iterable[bytes]] = ..., position: _Optional[bytes] = ..., prefix: _Optional[int] = ..., settled: bool = ..., known: bool = ..., silentMs: _Optional[_Iterable[int]] = ..., outcomes: _Optional[_Iterable[_Union[Message.Status, str]]] = ..., keys: _Optional[_Iterable[bytes]] = ...) -> None: ...
+    def __init__(self, type: _Optional[_Union[Message.MessageType, str]] = ..., key: _Optional[bytes] = ..., record: _Optional[_Union[Record, _Mapping]] = ..., closerPeers: _Optional[_Iterable[_Union[Message.Peer, _Mapping]]] = ..., providerPeers: _Optional[_Iterable[_Union[Message.Peer, _Mapping]]] = ..., clusterLevelRaw: _Optional[int] = ..., requestId: _Optional[int] = ..., parameters: _Optional[bytes] = ..., status: _Optional[_Union[Message.Status, str]] = ..., reason: _Optional[str] = ..., authoritative: bool = ..., responsible: _Optional[_Iterable[_Union[Message.Peer, _Mapping]]] = ..., subkey: _Optional[bytes] = ..., records: _Optional[_Iterable[bytes]] = ..., position: _Optional[bytes] = ..., prefix: _Optional[int] = ..., settled: bool = ..., known: bool = ..., silentMs: _Optional[_Iterable[int]] = ..., outcomes: _Optional[_Iterable[_Union[Message.Status, str]]] = ..., offered: _Optional[_Iterable[_Union[Message.Offered, _Mapping]]] = ..., answers: _Optional[bytes] = ..., keys: _Optional[_Iterable[bytes]] = ...) -> None: ...

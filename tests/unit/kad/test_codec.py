@@ -14,6 +14,10 @@ from peerstack_kad.messages import (
     Leave,
     Malformed,
     NodesReply,
+    Offer,
+    OfferAnswer,
+    Offered,
+    OfferReply,
     Ping,
     ProvidersReply,
     Pull,
@@ -43,6 +47,12 @@ NEWER = ALICE.put(SLOT, b"newer", at=NOW + 1)
 DEAD = ALICE.delete(Slot("kv", b"key", b"other"))
 WIRE = RECORD.wire_key
 CURSOR = (RECORD.position, b"sub")
+OFFER = Offer(
+    (
+        Offered(RECORD.position, b"sub", RECORD.digest, whole=True, members=bytes(8)),
+        Offered(bytes(32), b"", bytes(32), whole=False, members=bytes(range(8))),
+    )
+)
 
 
 def contact(number: int, *addresses: bytes) -> Contact:
@@ -83,6 +93,8 @@ def shown(what: object) -> object:
         Pull(3, settled=True, after=(RECORD.position, b"")),
         Push((RECORD, DEAD)),
         Push(()),
+        OFFER,
+        Offer(()),
         GetProviders.of(b"key"),
         Leave(handed=True),
         Leave(handed=False),
@@ -126,6 +138,9 @@ FIND, GET, PUT = FindNode.of(b"k"), GetValue(WIRE, position_of(WIRE)), PutValue(
         (Pull(0, settled=False), PullReply((), STANDING, known=False)),
         (Push((RECORD, DEAD)), PushReply((Outcome(Status.SUPERSEDED, NEWER), Outcome(Status.FORGOTTEN)))),
         (Push((RECORD,)), PushReply((Outcome(Status.STORED),))),
+        (OFFER, OfferReply((OfferAnswer.CONFIRMED, OfferAnswer.DIFFERENT))),
+        (Offer(()), OfferReply(())),
+        (Pull(0, settled=False), PullReply((), Standing(authoritative=False), known=True, refusal=Refusal(RefusalReason.FAILED, "disk"))),
         (GetProviders.of(b"key"), ProvidersReply(PEERS[:1], PEERS[1:])),
         (AddProvider((b"key",), PEERS[:1]), Taken()),
         (AddProvider((b"key",), PEERS[:1]), Taken(Refusal(RefusalReason.FULL, "no room"))),
@@ -136,6 +151,20 @@ def test_replies_come_back_as_they_went(request_: Request, reply: Reply) -> None
     frame = codec.decode_reply(codec.encode_reply(ReplyFrame(reply, 5, b"parameters")), request_)
     assert same(frame.reply, reply)
     assert (frame.request_id, frame.parameters) == (5, b"parameters")
+
+
+def test_offers_of_other_sizes_and_answers_that_do_not_fit_are_refused() -> None:
+    good = {"position": bytes(32), "digest": bytes(32), "members": bytes(8)}
+    for bad in ({"position": bytes(31)}, {"digest": b""}, {"members": bytes(9)}, {"subkey": bytes(129)}):
+        entry = Message.Offered(**{**good, **bad})
+        with pytest.raises(InvalidMessage):
+            Codec().decode_request(Message(type=Message.OFFER, offered=[entry]).SerializeToString())
+    many = [Message.Offered(**good)] * (MAX_PAGE_RECORDS + 1)
+    with pytest.raises(InvalidMessage, match="over the limit"):
+        Codec().decode_request(Message(type=Message.OFFER, offered=many).SerializeToString())
+    for answers in (b"", b"\x01", b"\x01\x01\x01", b"\x01\x03"):
+        with pytest.raises(InvalidMessage):
+            Codec().decode_reply(Message(type=Message.OFFER, answers=answers).SerializeToString(), OFFER)
 
 
 def test_an_absent_type_is_put_value() -> None:
