@@ -77,6 +77,7 @@ class MessageNetwork:
         self._side: dict[PeerId, int] = {}
         self._slow: dict[PeerId, float] = {}
         self._silent: set[PeerId] = set()
+        self._cut: set[tuple[PeerId, PeerId]] = set()
 
     def attach(self, peer_id: PeerId, handler: Handler) -> MessageEndpoint:
         """Let a node take part."""
@@ -97,9 +98,14 @@ class MessageNetwork:
         """Cut the network into sides; whoever stands on none belongs to the first."""
         self._side = {peer: number for number, side in enumerate(sides) for peer in side}
 
+    def cut(self, source: PeerId, target: PeerId) -> None:
+        """Lose whatever one node sends to another; the other way stays open."""
+        self._cut.add((source, target))
+
     def heal(self) -> None:
-        """Undo `partition`."""
+        """Undo `partition` and `cut`."""
         self._side = {}
+        self._cut.clear()
 
     def slow_down(self, peer_id: PeerId, seconds: float) -> None:
         """Let every answer of a node take longer."""
@@ -140,7 +146,9 @@ class MessageNetwork:
 
     def _send(self, source: PeerId, target: PeerId, deliver: Callable[[], object], extra: float = 0.0) -> None:
         self.messages += 1
-        if self._side.get(source, 0) != self._side.get(target, 0) or (self._links.loss and self._random.random() < self._links.loss):
+        if self._side.get(source, 0) != self._side.get(target, 0) or (source, target) in self._cut:
+            return
+        if self._links.loss and self._random.random() < self._links.loss:
             return
         asyncio.get_running_loop().call_later(self._delay() + extra, deliver)
 

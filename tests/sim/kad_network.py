@@ -5,26 +5,50 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import random
-from collections.abc import Callable
+from bisect import bisect_left
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any
 
 from peerstack_kad.facade import DhtCalls
-from peerstack_kad.keys import Contact
-from peerstack_kad.messages import Reply
+from peerstack_kad.keys import KEY_BITS, Contact, closest, common_prefix, key_of, spread
+from peerstack_kad.messages import Reply, Request
+from peerstack_kad.neighbourhood import Member
 from peerstack_kad.node import KademliaNode, NodeSettings
+from peerstack_kad.seam import Rpc, RpcDone
 
 from peerstack.dht.clock import to_microseconds
 from peerstack.dht.contract import Dht
 from peerstack.dht.namespaces import Namespaces
 from peerstack.dht.parameters import KADEMLIA_PRESETS, NetworkParameters
-from peerstack.dht.store import MemoryStore, Rules
-from peerstack.errors import Closed, DeadlineExceeded
+from peerstack.dht.store import MemoryStore, RecordStore, Rules, StoreLimits
+from peerstack.errors import Closed, DeadlineExceeded, PeerstackError
 from peerstack.identity import PeerId, PrivateKey
 from peerstack.testing.dht_conformance import DhtNetwork
 from peerstack.testing.message_network import LinkModel, MessageNetwork
 from peerstack.testing.virtual_time import wall_clock
 
-__all__ = ["LoopOutside", "SimulatedKademlia", "SimulatedNode"]
+__all__ = ["LoopOutside", "NodeOptions", "Serve", "SimulatedKademlia", "SimulatedNode"]
+
+Serve = Callable[["SimulatedNode", Contact, Request, Callable[[Reply], None]], bool]
+"""``(node, sender, request, respond)`` -> whether it answered in the node's stead: how a malicious node behaves."""
+
+_FIRST_CLIENT = 1_000_000
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NodeOptions:
+    """What one node has of its own."""
+
+    identity: PrivateKey | None = None
+    skew_s: float = 0.0
+    """How far its wall clock is ahead."""
+    store: RecordStore | None = None
+    """Its disk; None is a new and empty one."""
+    limits: StoreLimits | None = None
+    namespaces: Namespaces | None = None
+    """What it serves; None is what the network serves."""
+    behaviour: Serve | None = None
 
 
 class LoopOutside:
@@ -39,6 +63,7 @@ class LoopOutside:
         self._random = random.Random(f"kademlia {seed}")
         self._skew_s = skew_s
         self._loop = asyncio.get_running_loop()
+        self.timers = 0
 
     def time(self) -> float:
         """Seconds of the loop's clock."""
@@ -50,41 +75,94 @@ class LoopOutside:
 
     def call_later(self, delay: float, callback: Callable[[], None]) -> Callable[[], None]:
         """Set a timer."""
-        return self._loop.call_later(delay, callback).cancel
+        self.timers += 1
+        over = False
+
+        def end() -> None:
+            nonlocal over
+            if not over:
+                over = True
+                self.timers -= 1
+
+        def fire() -> None:
+            end()
+            callback()
+
+        handle = self._loop.call_later(delay, fire)
+
+        def cancel() -> None:
+            end()
+            handle.cancel()
+
+        return cancel
 
     def random_bits(self, count: int) -> int:
         """Seeded random bits."""
         return self._random.getrandbits(count)
 
 
+class _WatchedRpc:
+    """Counts a node's open requests, and notes each in the network's trace."""
+
+    def __init__(self, node: SimulatedNode, rpc: Rpc, trace: Callable[[SimulatedNode, Contact, Request], None]) -> None:
+        self.open = 0
+        self._node = node
+        self._rpc = rpc
+        self._trace = trace
+
+    def request(self, peer: Contact, message: Request, timeout: float, done: RpcDone) -> None:
+        self.open += 1
+        self._trace(self._node, peer, message)
+
+        def answered(reply: Reply | PeerstackError, now: float) -> None:
+            self.open -= 1
+            done(reply, now)
+
+        self._rpc.request(peer, message, timeout, answered)
+
+
 class SimulatedNode(DhtCalls):
     """One node on a message network.
 
     Attributes:
+        number: Its number in the network.
         key: Its identity.
         contact: How others know it.
         serving: Whether it is a server.
         incarnation: How often it was restarted.
+        options: What it has of its own.
         store: What it holds.
+        outside: Its clocks.
+        rpc: Its way into the network.
     """
 
-    def __init__(self, network: SimulatedKademlia, number: int, *, serving: bool = True, incarnation: int = 0, skew_s: float = 0.0) -> None:
-        self.key = PrivateKey.from_seed(hashlib.sha256(f"node {number} of {network.seed}".encode()).digest())
+    def __init__(
+        self, network: SimulatedKademlia, number: int, options: NodeOptions, *, serving: bool = True, incarnation: int = 0
+    ) -> None:
+        self.number = number
+        self.key = options.identity or PrivateKey.from_seed(hashlib.sha256(f"node {number} of {network.seed}".encode()).digest())
         self.contact = Contact.of(self.key.peer_id)
         self.serving = serving
         self.incarnation = incarnation
-        self.store = MemoryStore(Rules(namespaces=network.namespaces, parameters=network.parameters))
+        self.options = options
+        namespaces = options.namespaces or network.namespaces
+        rules = Rules(namespaces=namespaces, parameters=network.parameters, limits=options.limits or StoreLimits())
+        self.store = options.store or MemoryStore(rules)
         self._network = network
         self._up = True
-        endpoint = network.messages.attach(self.contact.peer_id, self._handle)
+        self.outside = LoopOutside(f"{network.seed} {number} {incarnation}", skew_s=options.skew_s)
+        self.rpc = _WatchedRpc(self, network.messages.attach(self.contact.peer_id, self._handle), network.note)
         self._node = KademliaNode(
             self.contact,
             signer=self.key,
             store=self.store,
-            rpc=endpoint,
-            outside=LoopOutside(f"{network.seed} {number} {incarnation}", skew_s=skew_s),
+            rpc=self.rpc,
+            outside=self.outside,
             settings=NodeSettings(
-                parameters=network.parameters, namespaces=network.namespaces, serving=serving, founder=number == 0 and incarnation == 0
+                parameters=network.parameters,
+                namespaces=namespaces,
+                serving=serving,
+                founder=number == 0 and incarnation == 0,
             ),
         )
 
@@ -108,30 +186,43 @@ class SimulatedNode(DhtCalls):
     def _handle(self, sender: PeerId, request: Any, respond: Callable[[Reply], None]) -> None:
         if self.serving and self._up:
             asker = self._network.by_peer[sender]
-            self._node.serve(asker.contact, request, respond, is_server=asker.serving)
+            if self.options.behaviour is None or not self.options.behaviour(self, asker.contact, request, respond):
+                self._node.serve(asker.contact, request, respond, is_server=asker.serving)
 
 
 class SimulatedKademlia(DhtNetwork):
     """A network of them.
 
     Attributes:
+        seed: Same seed, same run.
         messages: The message network.
         nodes: Servers, by number.
+        clients: Nodes that serve nobody.
+        by_peer: All of them.
 
     Args:
         seed: Same seed, same run.
         parameters: The network's.
         links: How messages travel.
+        trace: Whether to keep a digest of every request sent.
     """
 
-    def __init__(self, seed: int | str = 0, *, parameters: NetworkParameters | None = None, links: LinkModel | None = None) -> None:
+    def __init__(
+        self,
+        seed: int | str = 0,
+        *,
+        parameters: NetworkParameters | None = None,
+        links: LinkModel | None = None,
+        trace: bool = False,
+    ) -> None:
         self.seed = seed
         self.parameters = parameters or KADEMLIA_PRESETS["local"]
         self.namespaces = Namespaces()
         self.messages = MessageNetwork(seed, links)
         self.nodes: list[SimulatedNode] = []
+        self.clients: list[SimulatedNode] = []
         self.by_peer: dict[PeerId, SimulatedNode] = {}
-        self._clients: list[SimulatedNode] = []
+        self._digest = hashlib.sha256() if trace else None
 
     @classmethod
     async def open(
@@ -143,36 +234,83 @@ class SimulatedKademlia(DhtNetwork):
             await network.add()
         return network
 
+    def assemble(self, size: int) -> None:
+        """Start `size` servers that know each other as if they had all joined long ago: for networks too large to grow one by one."""
+        for _ in range(size):
+            node = SimulatedNode(self, len(self.nodes), NodeOptions())
+            self.nodes.append(node)
+            self.by_peer[node.contact.peer_id] = node
+        contacts = {node.contact.key: node.contact for node in self.nodes}
+        order = sorted(contacts)
+        chance = random.Random(f"assembled {self.seed}")
+        for node in self.nodes:
+            self._acquaint(node.node, order, contacts, chance)
+            node.node.start()
+
+    def _acquaint(self, node: KademliaNode, order: list[int], contacts: dict[int, Contact], chance: random.Random) -> None:
+        own, hood, table = node.engine.own.key, node.engine.hood, node.engine.table
+        now = asyncio.get_running_loop().time()
+        # Who is near in XOR shares a long prefix, and so stands near in numerical order too.
+        place = bisect_left(order, own)
+        around = closest(order[max(0, place - 4 * hood.size) : place + 4 * hood.size], own, hood.size + 1)
+        hood.begin_takeover(settled=True)
+        hood.members.update((key, Member(contacts[key], now)) for key in around if key != own)
+        hood.end_takeover()
+        for index in range(common_prefix(own, around[1]) + 1 if len(around) > 1 else 0):
+            low = spread(own, index, 0)
+            first, last = bisect_left(order, low), bisect_left(order, low + (1 << (KEY_BITS - index - 1)))
+            for each in chance.sample(range(first, last), min(node.engine.parameters.k, last - first)):
+                table.heard(contacts[order[each]], now)
+        for key in around:
+            table.heard(contacts[key], now)
+        table.take_events()
+        node._joined = True
+
     @property
     def size(self) -> int:
         """Servers ever started."""
         return len(self.nodes)
 
+    @property
+    def trace(self) -> str:
+        """The digest of every request sent so far, of whom to whom and when."""
+        return self._digest.hexdigest() if self._digest is not None else ""
+
+    def note(self, node: SimulatedNode, peer: Contact, message: Request) -> None:
+        """Note a request in the trace."""
+        if self._digest is not None:
+            now = asyncio.get_running_loop().time()
+            self._digest.update(f"{now:.9f} {node.number} {peer.key:x} {type(message).__name__}\n".encode())
+
+    def up(self) -> list[int]:
+        """Servers that run and are not leaving."""
+        return [node.number for node in self.nodes if node.is_up and not node.node.engine.holder.leaving]
+
     def dht(self, number: int) -> SimulatedNode:
-        """A server."""
-        return self.nodes[number]
+        """A server, or a client by its number."""
+        return self.clients[number - _FIRST_CLIENT] if number >= _FIRST_CLIENT else self.nodes[number]
 
     def peer_id(self, number: int) -> PeerId:
         """Its peer id."""
         return self.nodes[number].contact.peer_id
 
-    def start(self, *, skew_s: float = 0.0) -> SimulatedNode:
+    def start(self, options: NodeOptions | None = None) -> SimulatedNode:
         """Start a server without waiting for it."""
-        node = SimulatedNode(self, len(self.nodes), skew_s=skew_s)
+        node = SimulatedNode(self, len(self.nodes), options or NodeOptions())
         self.nodes.append(node)
         self._begin(node)
         return node
 
-    async def add(self) -> int:
+    async def add(self, options: NodeOptions | None = None) -> int:
         """Start a server and wait until its word counts."""
-        node = self.start()
+        node = self.start(options)
         await self._until_ready(node)
-        return len(self.nodes) - 1
+        return node.number
 
     async def add_client(self) -> Dht:
         """Start a client."""
-        node = SimulatedNode(self, 1_000_000 + len(self._clients), serving=False)
-        self._clients.append(node)
+        node = SimulatedNode(self, _FIRST_CLIENT + len(self.clients), NodeOptions(), serving=False)
+        self.clients.append(node)
         self._begin(node)
         await self._until_ready(node)
         return node
@@ -183,14 +321,23 @@ class SimulatedKademlia(DhtNetwork):
         self.nodes[number].stop()
 
     async def restart(self, number: int) -> None:
-        """Start it again with an empty store."""
-        node = self.nodes[number] = SimulatedNode(self, number, incarnation=self.nodes[number].incarnation + 1)
+        """Start it again with an empty store; wait until its word counts."""
+        await self.revive(number, self.nodes[number].options)
+
+    async def revive(self, number: int, options: NodeOptions, *, wait: bool = True) -> None:
+        """Start a server again, under its identity."""
+        node = self.nodes[number] = SimulatedNode(self, number, options, incarnation=self.nodes[number].incarnation + 1)
         self._begin(node)
-        await self._until_ready(node)
+        if wait:
+            await self._until_ready(node)
 
     async def leave(self, number: int) -> None:
         """Leave gracefully."""
         await self.nodes[number].leave()
+        self.go(number)
+
+    def go(self, number: int) -> None:
+        """Take a server that has left away."""
         self.messages.detach(self.peer_id(number))
         self.nodes[number].stop()
 
@@ -204,9 +351,14 @@ class SimulatedKademlia(DhtNetwork):
 
     async def close(self) -> None:
         """Stop everything."""
-        for node in (*self.nodes, *self._clients):
+        for node in (*self.nodes, *self.clients):
             node.stop()
         await asyncio.sleep(0)
+
+    def responsible(self, position: int, servers: Iterable[int], count: int) -> list[int]:
+        """The servers closest to a position, by brute force."""
+        by_key = {key_of(self.peer_id(number)): number for number in servers}
+        return [by_key[key] for key in closest(by_key, position, count)]
 
     def _begin(self, node: SimulatedNode) -> None:
         self.by_peer[node.contact.peer_id] = node

@@ -112,3 +112,17 @@ def test_the_same_seed_delivers_alike() -> None:
         return [(type(await ask(endpoint, B, turn)), asyncio.get_running_loop().time()) for turn in range(50)]
 
     assert virtual_time.run(main()) == virtual_time.run(main())
+
+
+def test_a_cut_loses_what_goes_one_way_until_it_is_healed() -> None:
+    async def main() -> None:
+        made, endpoint = network()
+        other = made.attach(B.peer_id, echo)
+        made.cut(B.peer_id, A.peer_id)
+        assert isinstance(await ask(endpoint, B, "the answer is lost"), DeadlineExceeded)
+        assert isinstance(await ask(other, A, "the request is lost"), DeadlineExceeded)
+        assert await ask(endpoint, C, "hello") == "hello"
+        made.heal()
+        assert await ask(endpoint, B, "hello") == "hello"
+
+    virtual_time.run(main())

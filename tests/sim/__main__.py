@@ -1,0 +1,45 @@
+"""``python -m tests.sim [SCENARIO ...] [--seed N | --seeds N] [--size N]``: play scenarios, more and larger than the tests do."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+
+from tests.sim.play import play
+from tests.sim.scenarios import SCENARIOS
+
+
+def main() -> int:
+    """Play and tell."""
+    parser = argparse.ArgumentParser(prog="python -m tests.sim", description="Play scenarios in virtual time and judge them.")
+    parser.add_argument("scenarios", nargs="*", metavar="SCENARIO", help=f"of {', '.join(SCENARIOS)}; default all")
+    parser.add_argument("--seed", type=int, help="play this seed alone")
+    parser.add_argument("--seeds", type=int, default=10, help="play so many seeds")
+    parser.add_argument("--size", type=int, help="servers; default is the scenario's own number")
+    arguments = parser.parse_args()
+    if unknown := set(arguments.scenarios) - set(SCENARIOS):
+        parser.error(f"there is no {', '.join(sorted(unknown))}")
+    seeds = range(arguments.seeds) if arguments.seed is None else [arguments.seed]
+    failed = 0
+    print(f"{'scenario':9}{'failed':>8}{'available':>11}{'least':>7}{'misplaced':>11}{'messages':>10}{'seconds':>9}  figures")  # noqa: T201
+    for name in arguments.scenarios or SCENARIOS:
+        began = time.perf_counter()
+        reports = [play(name, seed, arguments.size) for seed in seeds]
+        bad = [report for report in reports if not report.ok]
+        failed += len(bad)
+        shares = [report.availability for report in reports]
+        figures = {key: sum(report.figures.get(key, 0) for report in reports) / len(reports) for key in reports[0].figures}
+        print(  # noqa: T201
+            f"{name:9}{len(bad):>5}/{len(reports):<2}{sum(shares) / len(shares):>11.1%}{min(shares):>7.0%}"
+            f"{sum(report.misplaced for report in reports):>11}{sum(report.messages for report in reports):>10}"
+            f"{time.perf_counter() - began:>9.1f}  {', '.join(f'{key} {value:.4g}' for key, value in figures.items())}",
+            flush=True,
+        )
+        for report in bad:
+            print(report.story(), flush=True)  # noqa: T201
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,78 @@
+"""A record store whose commits take a moment, and a power cut that loses the ones under way."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+from peerstack.dht.records import Record, Slot
+from peerstack.dht.store import MemoryStore, Rules
+from peerstack.dht.store.contract import Cursor, Outcome, Source, Swept, Usage
+
+__all__ = ["SlowDisk"]
+
+
+class SlowDisk:
+    """A `peerstack.dht.store.RecordStore` in virtual time: what it is asked to write is there, and answered, `commit_s` later.
+
+    Args:
+        rules: Namespaces, network parameters and limits.
+        commit_s: How long a commit takes.
+        platter: What was committed before.
+    """
+
+    def __init__(self, rules: Rules, *, commit_s: float = 0.01, platter: MemoryStore | None = None) -> None:
+        self.torn = 0
+        self._rules = rules
+        self._commit_s = commit_s
+        self._platter = platter or MemoryStore(rules)
+        self._powered = True
+
+    def power_off(self) -> None:
+        """Lose every commit under way."""
+        self._powered = False
+
+    def power_on(self) -> SlowDisk:
+        """The same disk in a new run."""
+        return SlowDisk(self._rules, commit_s=self._commit_s, platter=self._platter)
+
+    def merge(self, records: Sequence[Record], *, source: Source, now: int, done: Callable[[list[Outcome]], None]) -> None:
+        """Merge a moment later."""
+        self._commit(lambda: self._platter.merge(records, source=source, now=now, done=done))
+
+    def drop(self, records: Sequence[Record], *, done: Callable[[int], None]) -> None:
+        """Drop a moment later."""
+        self._commit(lambda: self._platter.drop(records, done=done))
+
+    def sweep(self, now: int, *, done: Callable[[Swept], None]) -> None:
+        """Sweep a moment later."""
+        self._commit(lambda: self._platter.sweep(now, done=done))
+
+    def get(self, slot: Slot, *, now: int) -> Record | None:
+        """What was committed."""
+        return self._platter.get(slot, now=now)
+
+    def get_all(self, namespace: str, key: bytes, *, now: int) -> list[Record]:
+        """What was committed."""
+        return self._platter.get_all(namespace, key, now=now)
+
+    def scan(self, low: bytes, high: bytes | None, *, now: int, after: Cursor | None = None, limit: int = 256) -> list[Record]:
+        """What was committed."""
+        return self._platter.scan(low, high, now=now, after=after, limit=limit)
+
+    @property
+    def usage(self) -> Usage:
+        """Of what was committed."""
+        return self._platter.usage
+
+    async def close(self) -> None:
+        """Nothing to do: the platter stays."""
+
+    def _commit(self, write: Callable[[], None]) -> None:
+        def finish() -> None:
+            if self._powered:
+                write()
+            else:
+                self.torn += 1
+
+        asyncio.get_running_loop().call_later(self._commit_s, finish)
