@@ -149,14 +149,7 @@ class Leaving:
         alone = not self._remaining and not self._confirmations and self._unread is None
         self._finished(
             LeaveReport(
-                complete=alone
-                or (
-                    bool(self._remaining)
-                    and everybody_told
-                    and handed == len(self._confirmations)
-                    and self._authoritative
-                    and self._unread is None
-                ),
+                complete=alone or (bool(self._remaining) and everybody_told and all_handed),
                 records=len(self._confirmations),
                 handed_over=handed,
                 peers=tuple(contact.peer_id for contact in self._remaining),

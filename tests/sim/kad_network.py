@@ -15,6 +15,7 @@ from peerstack_kad.keys import KEY_BITS, Contact, closest, common_prefix, key_of
 from peerstack_kad.messages import Reply, Request
 from peerstack_kad.neighbourhood import Member
 from peerstack_kad.node import KademliaNode, NodeSettings
+from peerstack_kad.persistence import NodeState
 from peerstack_kad.seam import Rpc, RpcDone
 
 from peerstack.dht.clock import to_microseconds
@@ -45,6 +46,8 @@ class NodeOptions:
     """How far its wall clock is ahead."""
     store: RecordStore | None = None
     """Its disk; None is a new and empty one."""
+    state: NodeState | None = None
+    """What it remembers beside its records; None is nothing."""
     limits: StoreLimits | None = None
     namespaces: Namespaces | None = None
     """What it serves; None is what the network serves."""
@@ -163,6 +166,7 @@ class SimulatedNode(DhtCalls):
                 namespaces=namespaces,
                 serving=serving,
                 founder=number == 0 and incarnation == 0,
+                state=options.state or NodeState(),
             ),
         )
 

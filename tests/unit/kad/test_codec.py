@@ -154,12 +154,11 @@ def test_replies_come_back_as_they_went(request_: Request, reply: Reply) -> None
 
 
 def test_offers_of_other_sizes_and_answers_that_do_not_fit_are_refused() -> None:
-    good = {"position": bytes(32), "digest": bytes(32), "members": bytes(8)}
-    for bad in ({"position": bytes(31)}, {"digest": b""}, {"members": bytes(9)}, {"subkey": bytes(129)}):
-        entry = Message.Offered(**{**good, **bad})
+    for position, subkey, digest, members in ((31, 0, 32, 8), (32, 0, 0, 8), (32, 0, 32, 9), (32, 129, 32, 8)):
+        entry = Message.Offered(position=bytes(position), subkey=bytes(subkey), digest=bytes(digest), members=bytes(members))
         with pytest.raises(InvalidMessage):
             Codec().decode_request(Message(type=Message.OFFER, offered=[entry]).SerializeToString())
-    many = [Message.Offered(**good)] * (MAX_PAGE_RECORDS + 1)
+    many = [Message.Offered(position=bytes(32), digest=bytes(32), members=bytes(8))] * (MAX_PAGE_RECORDS + 1)
     with pytest.raises(InvalidMessage, match="over the limit"):
         Codec().decode_request(Message(type=Message.OFFER, offered=many).SerializeToString())
     for answers in (b"", b"\x01", b"\x01\x01\x01", b"\x01\x03"):
