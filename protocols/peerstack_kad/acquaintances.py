@@ -69,6 +69,11 @@ class Acquaintances:
                 engine.hood.remember(each.contact, now - silent_s)
         return len(remembered)
 
+    @property
+    def silent(self) -> list[Contact]:
+        """Those that are not at hand."""
+        return self._graveyard.contacts
+
     def lost(self, contact: Contact) -> None:
         """A server fell silent and is known no more."""
         self._graveyard.bury(contact, self._engine.outside.time())

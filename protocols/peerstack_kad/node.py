@@ -12,9 +12,11 @@ from peerstack.dht.parameters import NetworkParameters
 from peerstack.dht.records import Record, Signer, Slot
 from peerstack.dht.store.contract import RecordStore
 from peerstack.errors import Closed, PeerstackError
+from peerstack.identity import PeerId
 from peerstack_kad.acquaintances import Acquaintances
 from peerstack_kad.buckets import Admission, ContactAdded, ContactRemoved, PingContact
 from peerstack_kad.engine import Engine
+from peerstack_kad.forgetting import Forgetting
 from peerstack_kad.getting import Get, GetAll
 from peerstack_kad.holder import HolderEvents
 from peerstack_kad.keys import Contact
@@ -105,7 +107,6 @@ class KademliaNode:
         self._joined = False
         self._met: dict[int, float] = {}  # when we last pulled from a server that was not counted, by position
         self._stopped = False
-        self._left_network = False
         self.readiness = Readiness(outside, ready=lambda: self.ready, known=lambda: len(self.engine.table) > 0, awaited=self._awaited)
 
     @property
@@ -225,11 +226,37 @@ class KademliaNode:
         """Hand everything over and go; the node answers nobody's writes from now on."""
 
         def done(report: LeaveReport) -> None:
-            self._left_network = True
             self.stop()
             finished(report)
 
         Leaving(self.engine, timeout=timeout, finished=done).start()
+
+    def forget(self, finished: Callable[[tuple[PeerId, ...]], None]) -> None:
+        """Count nobody any more who does not answer now: the operator says that they do not come back.
+
+        What they alone held is lost. It gives a network that lost its majority its voice back.
+
+        Args:
+            finished: Gets who was forgotten.
+        """
+        engine = self.engine
+
+        def found(silent: list[Contact]) -> None:
+            if self._stopped:
+                finished(())
+                return
+            for contact in silent:
+                self.acquaintances.forget(contact)
+                if (member := engine.hood.members.get(contact.key)) is not None:
+                    member.gone = True
+            if self._settings.serving and (self._joined or not len(engine.table)):
+                self._joined = True
+                self._take_over(settled=engine.hood.settled)
+            self.acquaintances.save_now()
+            finished(tuple(contact.peer_id for contact in silent))
+
+        known = [*(member.contact for member in engine.hood.members.values()), *self.acquaintances.silent]
+        Forgetting(engine, known, found).start()
 
     # -- joining and taking over
 
@@ -259,6 +286,8 @@ class KademliaNode:
             self._refresher.thin()
 
     def _take_over(self, *, settled: bool) -> None:
+        if self.engine.holder.leaving:
+            return
         if self._takeover is not None:
             self._takeover.stop()
         engine = self.engine
@@ -296,7 +325,7 @@ class KademliaNode:
     def _consider(self, contact: Contact) -> None:
         """See what a server near us that is not counted has: it is new, or from beyond a partition that healed."""
         hood = self.engine.hood
-        if not self._settings.serving or self._left_network or contact.key in hood.members or not hood.is_near(contact.key):
+        if not self._settings.serving or contact.key in hood.members or not hood.is_near(contact.key):
             return
         if not hood.settled:
             if self._takeover is not None and hood.count_in(contact, self._outside.time()):
@@ -308,6 +337,8 @@ class KademliaNode:
         """Merge what a stranger holds; count it if its word counts elsewhere (a newcomer is counted when it pulls from us)."""
         hood, now = self.engine.hood, self._outside.time()
         pause = self.engine.parameters.repair_s
+        if self.engine.holder.leaving:
+            return  # whoever is asked would count this node anew
         if now - self._met.get(contact.key, float("-inf")) < pause:
             return
         self._met = {key: at for key, at in self._met.items() if now - at < pause}
