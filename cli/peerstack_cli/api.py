@@ -6,6 +6,8 @@
     GET  /v1/peers        POST /v1/disconnect   POST /v1/get
                           POST /v1/ping         POST /v1/delete
 
+    POST /v1/dht/{lookup,closest,table,ping,find-node,find-value,store,provide,providers}
+
 Requests and answers are JSON objects; ``ping`` answers with one JSON line for each round trip. An error is ``{"error": {"code", "message",
 "hint"}}``, with the codes of `peerstack.errors`; in the middle of a stream it is the last line.
 """
@@ -28,6 +30,7 @@ from aiohttp import web
 from peerstack import Host
 from peerstack.errors import PeerstackError
 from peerstack_cli import operations
+from peerstack_cli.dht_operations import DHT_OPERATIONS
 from peerstack_cli.documents import Document
 from peerstack_cli.failures import CommandError, Failure, failure_of
 from peerstack_cli.version import version
@@ -71,7 +74,7 @@ class Api:
         application.router.add_get("/v1/status", self._status)
         application.router.add_get("/v1/peers", self._peers)
         application.router.add_post("/v1/ping", self._ping)
-        answered = {"connect": operations.connect, "disconnect": operations.disconnect, **operations.DHT_OPERATIONS}
+        answered = {"connect": operations.connect, "disconnect": operations.disconnect, **DHT_OPERATIONS}
         for name, operation in answered.items():
             application.router.add_post(f"/v1/{name}", self._answering(operation))
         return application

@@ -6,24 +6,14 @@ from typing import Annotated
 
 import typer
 
+from peerstack_cli.arguments import Bootstrap, Dht, Key, Namespace, Subkey, Target, Timeout, Ttl, Value
+from peerstack_cli.dht_commands import dht_app
 from peerstack_cli.session import FormatOption, HomeOption, JsonOption, LevelOption, Session, command, remember
 
 __all__ = ["app"]
 
 app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, no_args_is_help=True)
-
-_Key = Annotated[str, typer.Argument(metavar="KEY", help="The key. In namespace own: PEER_ID/REST; in hash: the value's SHA-256 in hex.")]
-_Target = Annotated[str, typer.Argument(metavar="ADDR", help="An address that ends in /p2p/PEER_ID, or a peer id.")]
-_Dht = Annotated[str | None, typer.Option("--dht", metavar="NAME", help="kad or chord; by default the first one enabled.")]
-_Namespace = Annotated[
-    str | None, typer.Option("--namespace", metavar="NAME", help="Who may write: kv (anyone, the default), own (you alone), hash.")
-]
-_Subkey = Annotated[str | None, typer.Option("--subkey", metavar="TEXT", help="Which record of the key's set.")]
-_Timeout = Annotated[str | None, typer.Option("--timeout", metavar="TIME", help="For the whole call: 5, 500ms, 1m.")]
-_Bootstrap = Annotated[
-    list[str] | None,
-    typer.Option("--bootstrap", metavar="ADDR", help="Use no daemon: join through this peer for one operation. May be repeated."),
-]
+app.add_typer(dht_app, name="dht")
 
 
 def _show_version(value: bool) -> None:
@@ -98,7 +88,7 @@ def peers(session: Session) -> None:
 
 
 @command(app)
-def connect(session: Session, target: _Target, timeout: _Timeout = None) -> None:
+def connect(session: Session, target: Target, timeout: Timeout = None) -> None:
     """Connect to a peer."""
     from peerstack_cli import remote
 
@@ -106,7 +96,7 @@ def connect(session: Session, target: _Target, timeout: _Timeout = None) -> None
 
 
 @command(app)
-def disconnect(session: Session, target: _Target) -> None:
+def disconnect(session: Session, target: Target) -> None:
     """Close every connection to a peer."""
     from peerstack_cli import remote
 
@@ -116,10 +106,10 @@ def disconnect(session: Session, target: _Target) -> None:
 @command(app)
 def ping(
     session: Session,
-    target: _Target,
+    target: Target,
     count: Annotated[int, typer.Option("--count", "-c", min=1, metavar="N", help="How many.")] = 3,
     interval: Annotated[str, typer.Option("--interval", "-i", metavar="TIME", help="Pause between them.")] = "1s",
-    timeout: _Timeout = None,
+    timeout: Timeout = None,
 ) -> None:
     """Measure the round trip to a peer."""
     from peerstack_cli import remote
@@ -130,17 +120,15 @@ def ping(
 @command(app)
 def put(
     session: Session,
-    key: _Key,
-    value: Annotated[str, typer.Argument(metavar="VALUE", help="The value; @FILE reads a file, - stdin; @@TEXT is the text @TEXT.")],
-    ttl: Annotated[
-        str | None, typer.Option("--ttl", metavar="TIME", help="It ends after this: 90, 30m, 1h. Default: 48h, renewed.")
-    ] = None,
+    key: Key,
+    value: Value,
+    ttl: Ttl = None,
     ack: Annotated[str | None, typer.Option("--ack", metavar="N", help="Who must have stored it: majority, one, all or a number.")] = None,
-    namespace: _Namespace = None,
-    subkey: _Subkey = None,
-    dht: _Dht = None,
-    timeout: _Timeout = None,
-    bootstrap: _Bootstrap = None,
+    namespace: Namespace = None,
+    subkey: Subkey = None,
+    dht: Dht = None,
+    timeout: Timeout = None,
+    bootstrap: Bootstrap = None,
 ) -> None:
     """Write a value. One that starts with a dash needs -- before the key."""
     from peerstack_cli import store
@@ -151,13 +139,13 @@ def put(
 @command(app)
 def get(
     session: Session,
-    key: _Key,
+    key: Key,
     quorum: Annotated[int | None, typer.Option("--quorum", min=1, metavar="N", help="Authoritative answers to insist on.")] = None,
-    namespace: _Namespace = None,
-    subkey: _Subkey = None,
-    dht: _Dht = None,
-    timeout: _Timeout = None,
-    bootstrap: _Bootstrap = None,
+    namespace: Namespace = None,
+    subkey: Subkey = None,
+    dht: Dht = None,
+    timeout: Timeout = None,
+    bootstrap: Bootstrap = None,
 ) -> None:
     """Read a value; it is written to stdout byte for byte."""
     from peerstack_cli import store
@@ -168,12 +156,12 @@ def get(
 @command(app)
 def delete(
     session: Session,
-    key: _Key,
-    namespace: _Namespace = None,
-    subkey: _Subkey = None,
-    dht: _Dht = None,
-    timeout: _Timeout = None,
-    bootstrap: _Bootstrap = None,
+    key: Key,
+    namespace: Namespace = None,
+    subkey: Subkey = None,
+    dht: Dht = None,
+    timeout: Timeout = None,
+    bootstrap: Bootstrap = None,
 ) -> None:
     """Delete a value."""
     from peerstack_cli import store
@@ -182,7 +170,7 @@ def delete(
 
 
 @command(app)
-def demo(session: Session, dht: _Dht = None) -> None:
+def demo(session: Session, dht: Dht = None) -> None:
     """Run seven nodes: one is killed, one leaves, every value stays."""
     from peerstack_cli import demo
 

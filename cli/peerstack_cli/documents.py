@@ -14,7 +14,7 @@ from peerstack.plugin import ConnectionInfo
 from peerstack_cli.failures import CommandError
 from peerstack_cli.values import as_document
 
-__all__ = ["get_document", "key_bytes", "milliseconds", "peer_document", "put_document"]
+__all__ = ["get_document", "key_bytes", "key_document", "milliseconds", "moment", "peer_document", "put_document"]
 
 Document = dict[str, Any]
 
@@ -57,7 +57,7 @@ def put_document(dht: str, result: PutResult) -> Document:
         **key_document(result.namespace, result.key),
         **as_document("subkey", result.subkey),
         "version": result.version.time,
-        "expires_at": _moment(result.expires_at),
+        "expires_at": moment(result.expires_at),
         "targets": _texts(result.targets),
         "acknowledged": _texts(result.acknowledged),
         "stored": _texts(result.stored),
@@ -80,7 +80,7 @@ def get_document(dht: str, result: GetResult) -> Document:
         **as_document("subkey", record.subkey),
         **as_document("value", result.value),
         "version": record.version.time,
-        "expires_at": _moment(record.expires_at),
+        "expires_at": moment(record.expires_at),
         "writer": str(record.writer.peer_id()),
         "confirmed": result.confirmed,
         "answers": result.answers,
@@ -120,7 +120,7 @@ def _texts(peers: Sequence[object]) -> list[str]:
     return [str(peer) for peer in peers]
 
 
-def _moment(microseconds: int) -> str | None:
+def moment(microseconds: int) -> str | None:
     """A time in UTC (RFC 3339); None for a delete, which has none."""
     if not microseconds:
         return None

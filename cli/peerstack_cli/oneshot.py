@@ -1,4 +1,4 @@
-"""A put, get or delete without a daemon: a client host for one operation."""
+"""A DHT operation without a daemon: a client host for one operation."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from peerstack.addresses import Address
 from peerstack.config import Preset, preset
 from peerstack.errors import PeerstackError
 from peerstack.host import entry_points
+from peerstack_cli.dht_operations import DHT_OPERATIONS
 from peerstack_cli.documents import Document
-from peerstack_cli.operations import DHT_OPERATIONS
 from peerstack_cli.settings import DEFAULT_DHTS
 
 __all__ = ["run_once"]

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
-from types import MappingProxyType
 from typing import Any, Final, Protocol, cast
 
 from peerstack import ConfigError, Host, PeerId
@@ -16,9 +15,9 @@ from peerstack_cli.documents import Document, get_document, key_bytes, milliseco
 from peerstack_cli.failures import CommandError
 from peerstack_cli.requests import Request
 
-__all__ = ["DHT_OPERATIONS", "connect", "dhts", "disconnect", "peers", "ping"]
+__all__ = ["SLOT", "Operation", "chosen_dht", "connect", "delete", "dhts", "disconnect", "get", "peers", "ping", "put", "slot"]
 
-_SLOT: Final = ("dht", "namespace", "key", "subkey", "timeout_s")
+SLOT: Final = ("dht", "namespace", "key", "subkey", "timeout_s")
 _MAX_PINGS: Final = 100_000
 
 Operation = Callable[[Host, object], Awaitable[Document]]
@@ -38,29 +37,26 @@ def dhts(host: Host) -> list[str]:
 
 async def put(host: Host, fields: object) -> Document:
     """Write a value. Raises as `Dht.put`."""
-    request = Request(fields, allowed=(*_SLOT, "value", "ttl_s", "ack"))
-    name, dht = _dht(host, request)
+    request = Request(fields, allowed=(*SLOT, "value", "ttl_s", "ack"))
+    name, dht = chosen_dht(host, request)
     result = await dht.put(
-        value=request.required_data("value"), ttl=request.number("ttl_s"), ack=request.ack("ack") or "majority", **_slot(request)
+        value=request.required_data("value"), ttl=request.number("ttl_s"), ack=request.ack("ack") or "majority", **slot(request)
     )
     return put_document(name, result)
 
 
 async def get(host: Host, fields: object) -> Document:
     """Read a value. Raises as `Dht.get`."""
-    request = Request(fields, allowed=(*_SLOT, "quorum"))
-    name, dht = _dht(host, request)
-    return get_document(name, await dht.get(quorum=request.count("quorum"), **_slot(request)))
+    request = Request(fields, allowed=(*SLOT, "quorum"))
+    name, dht = chosen_dht(host, request)
+    return get_document(name, await dht.get(quorum=request.count("quorum"), **slot(request)))
 
 
 async def delete(host: Host, fields: object) -> Document:
     """Delete a value. Raises as `Dht.delete`."""
-    request = Request(fields, allowed=_SLOT)
-    name, dht = _dht(host, request)
-    return put_document(name, await dht.delete(**_slot(request)))
-
-
-DHT_OPERATIONS: Final[Mapping[str, Operation]] = MappingProxyType({"put": put, "get": get, "delete": delete})
+    request = Request(fields, allowed=SLOT)
+    name, dht = chosen_dht(host, request)
+    return put_document(name, await dht.delete(**slot(request)))
 
 
 async def peers(host: Host) -> Document:
@@ -101,14 +97,16 @@ async def ping(host: Host, fields: object) -> AsyncGenerator[Document, None]:
             yield {"seq": sequence, "rtt_ms": milliseconds(seconds)}
 
 
-def _dht(host: Host, request: Request) -> tuple[str, Dht]:
+def chosen_dht(host: Host, request: Request) -> tuple[str, Dht]:
+    """The DHT that a request names, or the default one. Raises `ConfigError` where there is none."""
     name = request.text("dht") or next(iter(dhts(host)), None)
     if name is None:
         raise ConfigError("no DHT is enabled: add a table such as [protocols.kad] to the configuration")
     return name, host.dht(name)
 
 
-def _slot(request: Request) -> dict[str, Any]:
+def slot(request: Request) -> dict[str, Any]:
+    """The arguments that every DHT call takes."""
     namespace, text = request.text("namespace") or "kv", request.text("key")
     return {
         "namespace": namespace,

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from peerstack_cli.failures import CommandError
 from peerstack_cli.session import Session
+from peerstack_cli.tables import columns
 from peerstack_cli.values import parse_duration
 
 __all__ = ["PingOptions", "connect", "disconnect", "peers", "ping", "status"]
@@ -37,14 +38,14 @@ def status(session: Session) -> None:
         "DHTs": ", ".join(document["dhts"]) or "none",
         "Plugins": ", ".join(document["plugins"]),
     }
-    session.output.document(document, _table([[f"{name}:", line] for name, text in rows.items() for line in str(text).split("\n")]))
+    session.output.document(document, columns([[f"{name}:", line] for name, text in rows.items() for line in str(text).split("\n")]))
 
 
 def peers(session: Session) -> None:
     """List the connected peers."""
     document = session.client().get("/v1/peers")
     rows = [_peer_row(peer) for peer in document["peers"]]
-    session.output.document(document, _table(rows) if rows else "no peer is connected")
+    session.output.document(document, columns(rows) if rows else "no peer is connected")
 
 
 def connect(session: Session, target: str, timeout: str | None) -> None:
@@ -87,9 +88,3 @@ def _peer_row(peer: Mapping[str, Any]) -> list[str]:
     connection = (peer["connections"] or [{"remote": "", "direction": "", "rtt_ms": None}])[0]
     rtt = connection["rtt_ms"]
     return [peer["peer_id"], connection["direction"], connection["remote"], "-" if rtt is None else f"{rtt:.1f} ms", peer["agent"] or "-"]
-
-
-def _table(rows: Sequence[Sequence[str]]) -> str:
-    """Columns as wide as their widest cell."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)

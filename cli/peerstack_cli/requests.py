@@ -63,6 +63,13 @@ class Request:
             raise CommandError("usage", f"{name} must be a whole number, not {value!r}")
         return value
 
+    def flag(self, name: str) -> bool:
+        """Yes or no; absent is no."""
+        value = self._fields.get(name)
+        if value is not None and not isinstance(value, bool):
+            raise CommandError("usage", f"{name} must be true or false, not {value!r}")
+        return bool(value)
+
     def ack(self, name: str) -> Any:
         """``majority``, ``one``, ``all`` or a whole number from 1."""
         value = self._fields.get(name)

@@ -89,7 +89,7 @@ def command(app: typer.Typer) -> Callable[[Callable[..., None]], Callable[..., N
         ]
         run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-        app.command(name=function.__name__.rstrip("_"), help=inspect.getdoc(function))(run)
+        app.command(name=function.__name__.rstrip("_").replace("_", "-"), help=inspect.getdoc(function))(run)
         return function
 
     return register

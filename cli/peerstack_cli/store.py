@@ -11,7 +11,7 @@ from peerstack_cli.failures import CommandError
 from peerstack_cli.session import Session
 from peerstack_cli.values import parse_ack, parse_duration, read_value, text_argument
 
-__all__ = ["Slot", "delete", "get", "put"]
+__all__ = ["Slot", "call", "delete", "get", "put", "write_value"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,26 +40,31 @@ def put(session: Session, slot: Slot, value: str, *, ttl: str | None, ack: str |
     """Write a value."""
     request = {"ttl_s": parse_duration(ttl, "--ttl"), "ack": parse_ack(ack), **slot.request()}
     request["value_base64"] = base64.b64encode(read_value(value)).decode("ascii")
-    document = _call(session, "put", slot, request)
+    document = call(session, "put", slot, request)
     session.output.document(document, _stored(document))
 
 
 def get(session: Session, slot: Slot, *, quorum: int | None) -> None:
     """Read a value: its bytes as they are."""
-    document = _call(session, "get", slot, {"quorum": quorum, **slot.request()})
+    document = call(session, "get", slot, {"quorum": quorum, **slot.request()})
     if session.output.json:
         session.output.document(document, "")
         return
-    text = document.get("value")
-    session.output.raw(base64.b64decode(document["value_base64"]) if text is None else text.encode())
+    write_value(session, document)
     if not document["confirmed"]:
         session.output.say("note: not confirmed, it may be stale: too few of the responsible nodes answered")
 
 
 def delete(session: Session, slot: Slot) -> None:
     """Delete a value."""
-    document = _call(session, "delete", slot, slot.request())
+    document = call(session, "delete", slot, slot.request())
     session.output.document(document, _stored(document))
+
+
+def write_value(session: Session, document: Mapping[str, Any]) -> None:
+    """Write a document's value to stdout, byte for byte."""
+    text = document.get("value")
+    session.output.raw(base64.b64decode(document["value_base64"]) if text is None else text.encode())
 
 
 def _stored(document: Mapping[str, Any]) -> str:
@@ -67,9 +72,10 @@ def _stored(document: Mapping[str, Any]) -> str:
     return f"{done}, acknowledged by {len(document['acknowledged'])} of {len(document['targets'])} nodes ({document['dht']})"
 
 
-def _call(session: Session, operation: str, slot: Slot, request: Mapping[str, Any]) -> Mapping[str, Any]:
+def call(session: Session, operation: str, slot: Slot, request: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Have an operation done by the daemon, or, with bootstrap peers, by a host of our own."""
     if not slot.bootstrap:
-        return session.client().post(f"/v1/{operation}", request, timeout_s=request["timeout_s"])
+        return session.client().post(f"/v1/{operation}", request, timeout_s=request.get("timeout_s"))
     if session.explicit_home:
         raise CommandError("usage", "--home and --bootstrap exclude each other", "--bootstrap works without a daemon, as a peer of its own")
     session.configure_logging()

@@ -68,3 +68,9 @@ def test_a_wrong_value_names_its_field(read: str, name: str, value: Any) -> None
 
 def test_text_and_base64_exclude_each_other() -> None:
     assert "exclude" in refused({"data": "a", "data_base64": "AA=="}, "data", "data")
+
+
+def test_a_flag_is_a_boolean() -> None:
+    assert Request({"text": True}, allowed=ALLOWED).flag("text")
+    assert not Request({"text": None}, allowed=ALLOWED).flag("text")
+    assert "true or false" in refused({"text": "yes"}, "flag", "text")
