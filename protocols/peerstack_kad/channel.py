@@ -1,4 +1,4 @@
-"""Our streams to others: a long-lived one that carries many requests, and short ones for what is never answered.
+"""Our streams to others: long-lived ones that carry many requests.
 
 Where answers come in order, a request nobody waits for any more keeps its slot until its answer has come and is discarded, and reads that
 were cut off by the refusal of another request are tried once more on a new stream.
@@ -9,16 +9,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from peerstack.errors import Closed, ConnectionLost, InvalidMessage, PeerstackError, ProtocolViolation
 from peerstack.identity import PeerId
 from peerstack.plugin import Stream
-from peerstack.wire import varint
 from peerstack_kad.codec import RequestFrame
 from peerstack_kad.codec_parts import MAX_MESSAGE_BYTES
 from peerstack_kad.keys import Contact
-from peerstack_kad.messages import Done, PutRaw, Reply, Request
+from peerstack_kad.messages import PutRaw, Reply, Request
 from peerstack_kad.outbox import Outbox
 from peerstack_kad.seam import RpcDone
 
@@ -26,10 +25,7 @@ if TYPE_CHECKING:
     from peerstack_kad.pb.kad_pb2 import Message
     from peerstack_kad.rpc import StreamRpc
 
-__all__ = ["Channel", "Pending", "announce", "finish"]
-
-_FAREWELL_S: Final = 1.0  # how long whoever was told something waits for the end that says it was not refused
-_MAX_UNASKED: Final = 16  # reads of what comes although nothing was asked
+__all__ = ["Channel", "Pending", "finish"]
 
 
 @dataclass(slots=True, eq=False)
@@ -48,34 +44,6 @@ def finish(pending: Pending, outcome: Reply | PeerstackError, now: float) -> Non
     pending.cancel_timer()
     if done is not None:
         done(outcome, now)
-
-
-async def announce(rpc: StreamRpc, peer: Contact, messages: list[bytes], pending: Pending, timeout: float) -> None:
-    """Write messages that are never answered to a stream of their own, and wait a moment for how it ends: a refusal is a reset."""
-    outcome: Reply | PeerstackError = Done()
-    try:
-        async with rpc.context.open(peer.peer_id, rpc.protocol_id, timeout=timeout) as stream:
-            await stream.write(b"".join(varint.encode(len(message)) + message for message in messages), eof=True)
-            pending.cancel_timer()  # it is written: from here on silence means consent
-            await _await_end(stream, _FAREWELL_S)
-    except PeerstackError as error:
-        outcome = error
-    except asyncio.CancelledError:
-        outcome = Closed("the DHT is stopping")
-        raise
-    finally:
-        finish(pending, outcome, rpc.context.time())
-
-
-async def _await_end(stream: Stream, timeout: float) -> None:
-    try:
-        async with asyncio.timeout(timeout):
-            for _ in range(_MAX_UNASKED):
-                if not await stream.read():
-                    return
-    except TimeoutError:
-        pass
-    stream.reset()
 
 
 class Channel:

@@ -110,7 +110,7 @@ class Kademlia(ContentCalls, ProtocolPlugin):
                 raise ConfigError(f"disjoint_paths must be 1 to parallelism ({self.parallelism}), not {self.disjoint_paths}")
 
     needs = ("identify",)
-    limits = ProtocolLimits(max_streams=4096, max_streams_per_peer=8)
+    limits = ProtocolLimits(max_streams=4096, max_streams_per_peer=64)  # rust and js open one for every request
     serve_at_start = False
 
     def __init__(

@@ -17,7 +17,8 @@ from peerstack.addresses import AddressCache
 from peerstack.errors import Closed, ConfigError, ConnectionLost, DeadlineExceeded, InvalidAddress, LimitExceeded, PeerstackError
 from peerstack.identity import PeerId
 from peerstack.plugin import PluginContext, Stream
-from peerstack_kad.channel import Channel, Pending, announce, finish
+from peerstack_kad.announcing import Announcer
+from peerstack_kad.channel import Channel, Pending, finish
 from peerstack_kad.codec import ReplyFrame, RequestFrame
 from peerstack_kad.foreign_codec import ForeignCodec
 from peerstack_kad.keys import Contact
@@ -109,6 +110,7 @@ class StreamRpc:
         self._parameters = parameters
         self._addresses = AddressCache()
         self._channels: dict[tuple[PeerId, bool], Channel] = {}  # with whether it is for writes alone
+        self._announcers: dict[PeerId, Announcer] = {}
         self._closed = False
 
     def request(self, peer: Contact, message: Request, timeout: float, done: RpcDone) -> None:
@@ -121,9 +123,7 @@ class StreamRpc:
         late = DeadlineExceeded(f"{peer.peer_id} did not answer within {timeout:g} s")
         pending.cancel_timer = self.context.call_later(timeout, lambda: finish(pending, late, self.context.time()))
         if isinstance(message, AddProvider) and isinstance(self.codec, ForeignCodec):
-            self._introduce(peer)
-            messages = self.codec.encode_announcement(message)
-            self.context.spawn(announce(self, peer, messages, pending, timeout), name=f"announce to {peer.peer_id}")
+            self._announce(peer, self.codec.encode_announcement(message), pending)
         else:
             self._channel(peer, message).send(pending)
 
@@ -136,6 +136,8 @@ class StreamRpc:
         self._closed = True
         for channel in list(self._channels.values()):
             channel.end(Closed("the DHT is stopping"))
+        for announcer in self._announcers.values():
+            announcer.end(Closed("the DHT is stopping"))
 
     def forget(self, channel: Channel) -> None:
         """A channel ended."""
@@ -152,6 +154,9 @@ class StreamRpc:
             return Closed("the DHT has stopped")
         if not self.codec.speaks(message):
             return ConfigError(f"{self.protocol_id} has no {type(message).__name__}")
+        announcer = self._announcers.get(peer.peer_id)
+        if isinstance(message, AddProvider) and announcer is not None and announcer.waiting >= self.limits.max_in_flight:
+            return LimitExceeded("max_in_flight", f"{peer.peer_id} is slow to be told {announcer.waiting} things")
         channel = self._channels.get(self._key(peer, message))
         if channel is not None:
             if channel.in_flight >= self.limits.max_in_flight:
@@ -178,6 +183,20 @@ class StreamRpc:
             self.context.spawn(channel.run(), name=f"requests to {peer.peer_id}")
         self._channels[key] = channel  # the most recently used last
         return channel
+
+    def _announce(self, peer: Contact, messages: list[bytes], pending: Pending) -> None:
+        announcer = self._announcers.get(peer.peer_id)
+        if announcer is None:
+            announcer = self._announcers[peer.peer_id] = Announcer(self, peer)
+            self._introduce(peer)
+            self.context.spawn(self._run_announcer(peer.peer_id, announcer), name=f"announce to {peer.peer_id}")
+        announcer.put(messages, pending)
+
+    async def _run_announcer(self, peer_id: PeerId, announcer: Announcer) -> None:
+        try:
+            await announcer.run()
+        finally:
+            del self._announcers[peer_id]
 
     def _introduce(self, peer: Contact) -> None:
         addresses = []

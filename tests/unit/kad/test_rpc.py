@@ -13,13 +13,28 @@ from peerstack_kad import PROTOCOL_ID, Kademlia
 from peerstack_kad.codec import Codec, ReplyFrame, RequestFrame
 from peerstack_kad.foreign_codec import ForeignCodec
 from peerstack_kad.keys import Contact
-from peerstack_kad.messages import Done, FindNode, NodesReply, Ping, Reply, Request
+from peerstack_kad.messages import (
+    AddProvider,
+    Done,
+    FindNode,
+    GetRaw,
+    Leave,
+    NodesReply,
+    Ping,
+    Pull,
+    Push,
+    PutRaw,
+    RawReply,
+    Reply,
+    Request,
+    Taken,
+)
 from peerstack_kad.pb.kad_pb2 import Message
 from peerstack_kad.rpc import RpcLimits, StreamRpc
 from peerstack_kad.seam import Respond
 
 from peerstack import Host, PrivateKey, Stream, preset
-from peerstack.dht.contract import Question
+from peerstack.dht.contract import Question, Refusal, RefusalReason
 from peerstack.dht.parameters import KADEMLIA_PRESETS
 from peerstack.errors import ConfigError, DeadlineExceeded, InvalidMessage, LimitExceeded, PeerstackError, ProtocolNotSupported, StreamReset
 from peerstack.net.memory import MemoryNetwork, MemoryTransport
@@ -255,6 +270,120 @@ async def test_on_a_foreign_id_a_read_that_was_cut_off_is_tried_once_more(net: N
         with pytest.raises(StreamReset):
             await client.ask(server, FindNode.of(b"key"))
         assert len(server_plugin.requests) == 4
+
+
+PUT = PutRaw(b"/example/key", b"value", 1)
+ME = Contact.of(PrivateKey.from_seed(b"client".ljust(32, b".")).peer_id)
+
+
+def foreign_answer(request: Request, reply: Reply) -> bytes:
+    return ForeignCodec().encode_answer(request, ReplyFrame(reply)) or b""
+
+
+async def test_on_a_foreign_id_a_refused_write_is_not_tried_again_and_costs_no_read(net: Net) -> None:
+    held: list[Respond] = []
+
+    def serve(_sender: object, request: Request, respond: Respond) -> None:
+        if isinstance(request, PutRaw):
+            respond(Taken(Refusal(RefusalReason.SUPERSEDED)))
+        else:
+            held.append(respond)
+
+    client = RpcPlugin(FOREIGN)
+    async with net.pair(RpcPlugin(FOREIGN, serve), client) as (server, _):
+        read = asyncio.ensure_future(client.ask(server, FindNode.of(b"key")))
+        await asyncio.sleep(0.5)
+        for _ in range(2):
+            with pytest.raises(StreamReset):
+                await client.ask(server, PUT)
+        assert len(held) == 1
+        held[0](NodesReply(()))
+        assert await read == NodesReply(())
+
+
+async def test_on_a_foreign_id_a_put_counts_if_it_comes_back_as_it_went(net: Net) -> None:
+    client = RpcPlugin(FOREIGN)
+    echo, other = foreign_answer(PUT, Taken()), foreign_answer(PutRaw(PUT.key, b"other", 1), Taken())
+    async with net.pair(Scripted(echo, other, protocol_id=FOREIGN), client) as (server, _):
+        assert await client.ask(server, PUT) == Taken()
+        with pytest.raises(InvalidMessage, match="not stored"):
+            await client.ask(server, PUT)
+
+
+async def test_a_server_that_answers_an_announcement_after_all_confuses_nobody(net: Net) -> None:
+    client = RpcPlugin(FOREIGN)
+    junk, echo = foreign_answer(FindNode.of(b"x"), NodesReply((ME,))), foreign_answer(PUT, Taken())
+    server_plugin = Scripted(junk, junk, echo, foreign_answer(FindNode.of(b"key"), NodesReply(())), protocol_id=FOREIGN)
+    async with net.pair(server_plugin, client) as (server, _):
+        assert await client.ask(server, AddProvider((b"one", b"two"), (ME,))) == Done()
+        assert await client.ask(server, PUT) == Taken()
+        assert await client.ask(server, FindNode.of(b"key")) == NodesReply(())
+        assert [message.key for message in server_plugin.requests] == [b"one", b"two", PUT.key, b"key"]
+
+
+async def test_a_refused_announcement_is_known_by_its_reset_and_an_unanswered_one_is_not_waited_for(net: Net) -> None:
+    client = RpcPlugin(FOREIGN)
+    async with net.pair(Scripted(None, b"", protocol_id=FOREIGN), client) as (server, _):
+        with pytest.raises(StreamReset):
+            await client.ask(server, AddProvider((b"key",), (ME,)))
+        assert await client.ask(server, AddProvider((b"key",), (ME,)), timeout=0.5) == Done()
+
+
+async def test_many_announcements_to_one_peer_share_few_streams(net: Net) -> None:
+    told: list[bytes] = []
+    streams = 0
+
+    def serve(_sender: object, request: Request, respond: Respond) -> None:
+        assert isinstance(request, AddProvider)
+        told.extend(request.keys)
+        respond(Taken())
+
+    class Counting(RpcPlugin):
+        async def handle(self, stream: Stream) -> None:
+            nonlocal streams
+            streams += 1
+            await super().handle(stream)
+
+    client = RpcPlugin(FOREIGN)
+    keys = [str(number).encode() for number in range(50)]
+    async with net.pair(Counting(FOREIGN, serve), client) as (server, _):
+        assert await asyncio.gather(*(client.ask(server, AddProvider((key,), (ME,))) for key in keys)) == [Done()] * 50
+    assert told == keys
+    assert streams <= 2
+
+
+async def test_what_the_protocol_id_does_not_have_is_never_sent(net: Net) -> None:
+    server_plugin = Scripted(protocol_id=FOREIGN)
+    client = RpcPlugin(FOREIGN)
+    async with net.pair(server_plugin, client) as (server, _):
+        for request in (Pull(0, settled=False), Push(()), Leave(handed=True)):
+            with pytest.raises(ConfigError, match="has no"):
+                await client.ask(server, request)
+    assert server_plugin.requests == []
+
+
+async def test_a_foreign_peer_may_send_several_requests_on_a_stream_and_idle_for_a_minute(net: Net) -> None:
+    def serve(_sender: object, request: Request, respond: Respond) -> None:
+        respond(Taken() if isinstance(request, AddProvider) else RawReply(None, 0, ()))
+
+    async with (
+        net.host("server", RpcPlugin(FOREIGN, serve)) as server,
+        net.host("client", listen=False) as client,
+        client.open(server.addrs[0], FOREIGN) as stream,
+    ):
+        for request in (GetRaw.of(b"/ns/1"), AddProvider((b"key",), (ME,)), GetRaw.of(b"/ns/2"), GetRaw.of(b"/ns/3")):
+            data = ForeignCodec().encode_request(RequestFrame(request))
+            await stream.write(varint.encode(len(data)) + data)
+        for number in (1, 2, 3):
+            message = await stream.read_message(Message)
+            assert message is not None
+            assert message.key == b"/ns/%d" % number  # the announcement was not answered
+        await asyncio.sleep(59)
+        data = ForeignCodec().encode_request(RequestFrame(GetRaw.of(b"/ns/4")))
+        await stream.write(varint.encode(len(data)) + data)
+        assert await stream.read_message(Message) is not None
+        await asyncio.sleep(65)
+        assert await stream.read() == b""
 
 
 async def test_whoever_sends_garbage_loses_the_stream_and_nothing_else(net: Net) -> None:
