@@ -130,3 +130,23 @@ async def test_a_key_found_by_trying_lies_where_it_should() -> None:
         assert key is not None
         assert FindNode.of(key).position >> (256 - depth) == (0xABCDEF << 232) >> (256 - depth)
     await net.simulated.close()
+
+
+async def test_what_is_provided_is_announced_every_22_hours_and_forgotten_48_hours_after_the_last_time() -> None:
+    net = Net(4)
+    me = net.simulated.peer_id(0)
+    for node in net.simulated.nodes:
+        node.node.stop()  # its upkeep every half second has no part in this
+    for content in net.contents.values():
+        content.start()
+    mine = net.contents[net.simulated.nodes[0].contact.key]
+    mine.provided.add(b"key")
+    for hours, told in ((21, False), (2, True), (47, True)):
+        await asyncio.sleep(hours * 3600)
+        assert all((me in net.providers(holder, b"key")) is told for holder in net.contents)
+    mine.provided.clear()  # as if it had ended
+    await asyncio.sleep(48 * 3600)
+    assert not any(net.providers(holder, b"key") for holder in net.contents)
+    for content in net.contents.values():
+        content.stop()
+    await net.simulated.close()
