@@ -62,13 +62,15 @@ class Node:
 
 
 @asynccontextmanager
-async def network(*names: str, protocol_id: str = FOREIGN, folder: Path | None = None) -> AsyncIterator[list[Node]]:
+async def network(
+    *names: str, protocol_id: str = FOREIGN, foreign: bool | None = None, folder: Path | None = None
+) -> AsyncIterator[list[Node]]:
     """Hosts that joined by way of the first; one whose name begins with "client" does not listen."""
     memory = MemoryNetwork(seed=1, latency_s=(0.01, 0.01))
     nodes: list[Node] = []
     async with AsyncExitStack() as stack:
         for name in names:
-            kad = Kademlia(Kademlia.Config(preset="local", protocol_id=protocol_id), raw_namespaces=[Numbers()])
+            kad = Kademlia(Kademlia.Config(preset="local", protocol_id=protocol_id, foreign=foreign), raw_namespaces=[Numbers()])
             config = preset(
                 "local",
                 transports=(MemoryTransport(memory, node=name),),
@@ -163,8 +165,10 @@ async def test_our_own_records_are_for_our_own_ids_and_raw_values_for_foreign_on
 
 
 async def test_an_id_of_somebody_elses_may_be_called_foreign() -> None:
-    assert Kademlia.Config(protocol_id="/filecoin/kad/1.0.0", foreign=True).foreign
-    async with network("a", "b", protocol_id="/peerstack/kad/1.0.0") as (a, _):
+    async with network("a", "b", protocol_id="/somebody/kad/1.0.0", foreign=True) as (a, b):
+        assert len((await b.kad.put_raw(KEY, b"1")).accepted) == 2
+        assert await b.holds(a) == b"1"
+    async with network("a", "b", protocol_id="/somebody/kad/1.0.0") as (a, _):
         assert (await a.kad.put("key", b"value", ttl=60)).promised
 
 
