@@ -31,6 +31,8 @@ __all__ = ["DhtConformance", "DhtNetwork", "raises"]
 
 
 _REPLICAS = 3
+_REPAIR_S = 5.0
+_FORGET_S = 180.0
 _LIFETIME_S = 3600.0  # the local preset's max_ttl, and so of a record without ttl
 
 
@@ -60,6 +62,10 @@ class DhtNetwork(ABC):
     @abstractmethod
     async def restart(self, number: int) -> None:
         """Start a crashed server again, under its identity, with an empty store; wait until its word counts."""
+
+    @abstractmethod
+    async def restart_with_disk(self, *numbers: int) -> None:
+        """Start crashed servers again, all at once, with what their disks hold; wait until the word of each counts."""
 
     @abstractmethod
     async def leave(self, number: int) -> None:
@@ -405,6 +411,71 @@ class DhtConformance(InspectConformance, ABC):
             await network.heal()
             for number in others:
                 await raises(KeyNotFound, network.dht(number).get("key"))
+
+    # -- durability ------------------------------------------------------------------------------------------------------------------
+
+    async def test_after_one_quiet_repair_round_any_holder_alone_keeps_the_value(self) -> None:
+        for keep in range(_REPLICAS):
+            async with self.network(6) as network:
+                put = await network.dht(keep).put("key", b"value", ttl=3000)
+                await asyncio.sleep(2 * _REPAIR_S)
+                holders = network.numbers(put.targets)
+                for number in holders:
+                    if number != holders[keep]:
+                        await network.crash(number)
+                reader = next(number for number in range(6) if number not in holders)
+                assert (await network.dht(reader).get("key", timeout=30)).value == b"value"
+
+    async def test_a_server_that_restarts_with_its_disk_is_heard_again(self) -> None:
+        async with self.network(4) as network:
+            put = await network.dht(0).put("key", b"value", ttl=3000)
+            for number in range(4):
+                await network.crash(number)
+                await network.restart_with_disk(number)
+                found = await network.dht(number).get("key")
+                assert (found.value, found.confirmed, found.record.version) == (b"value", True, put.version)
+            assert (await network.dht(0).put("key", b"newer", ttl=3000)).promised
+
+    async def test_all_servers_may_crash_at_once_and_restart_with_their_disks(self) -> None:
+        async with self.network(5) as network:
+            keys = [f"key {index}" for index in range(8)]
+            for index, key in enumerate(keys):
+                await network.dht(index % 5).put(key, key.encode(), ttl=3000)
+            await network.dht(0).delete(keys[0])
+            for number in range(5):
+                await network.crash(number)
+            await network.restart_with_disk(*range(5))
+            for number in range(5):
+                await raises(KeyNotFound, network.dht(number).get(keys[0]))
+                for key in keys[1:]:
+                    found = await network.dht(number).get(key)
+                    assert (found.value, found.confirmed) == (key.encode(), True)
+
+    async def test_a_network_of_one_restarts_with_its_disk(self) -> None:
+        async with self.network(1) as network:
+            await network.dht(0).put("key", b"value", ttl=600)
+            await network.crash(0)
+            await network.restart_with_disk(0)
+            found = await network.dht(0).get("key")
+            assert (found.value, found.confirmed) == (b"value", True)
+
+    async def test_the_next_run_of_the_writer_renews_what_it_wrote(self) -> None:
+        async with self.network(4) as network:
+            put = await network.dht(1).put("key", b"value")
+            await network.crash(1)
+            await network.restart_with_disk(1)
+            await asyncio.sleep(0.6 * _LIFETIME_S)  # past the first expiry
+            found = await network.dht(2).get("key")
+            assert (found.value, found.record.version) == (b"value", put.version)
+
+    async def test_sides_of_a_long_partition_find_each_other_again(self) -> None:
+        async with self.network(6) as network:
+            await network.partition({0, 1, 2, 3}, {4, 5})
+            await asyncio.sleep(3 * _FORGET_S)
+            await network.dht(0).put("key", b"value", ttl=3000)
+            await network.heal()
+            for number in range(6):
+                await self.eventually(lambda: self._reads(network, number, "key", b"value"))  # noqa: B023  (awaited at once)
 
     async def eventually(self, check: Callable[[], Awaitable[bool]], *, within_s: float = 300.0) -> None:
         """Wait, in virtual time, until a check holds."""

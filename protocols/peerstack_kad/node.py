@@ -133,7 +133,7 @@ class KademliaNode:
             self._joined = True
         self._timers.every("upkeep", parameters.stabilise_s, self._upkeep)
         self._timers.every("meet", parameters.repair_s, self._meet_strangers)
-        self._timers.every("refresh", parameters.repair_s, self._refresh_stale)
+        self._timers.every("refresh", parameters.forget_s, self._refresh_stale)
         if self._settings.serving and self._settings.positions:
             self._timers.every("repair", parameters.repair_s, self.replication.repair)
         self._timers.every("sweep", max(1.0, min(60.0, parameters.repair_s)), self._sweep)
@@ -427,7 +427,7 @@ class KademliaNode:
 
     def _refresh_stale(self) -> None:
         if self._settings.positions:
-            self._refresher.due(self._outside.time() - self.engine.parameters.repair_s)
+            self._refresher.due(self._outside.time() - self.engine.parameters.forget_s)
 
     def _not_remembered(self, slot: Slot) -> None:
         self._settings.warn(f"the renewal of /{slot.namespace}/{slot.key!r} could not be saved: it ends with this process")

@@ -112,7 +112,8 @@ class Reading:
     def _heard_myself(self, reply: Reply | PeerstackError, _now: float) -> None:
         self._asking_myself = False
         if not isinstance(reply, PeerstackError):
-            self.local = self._read(self._engine.own, reply) is not None
+            self._read(self._engine.own, reply)
+            self.local = isinstance(reply, GetReply) and reply.refusal is None
         self._step()
 
     def _read(self, peer: Contact, reply: Reply) -> Sequence[Contact] | None:

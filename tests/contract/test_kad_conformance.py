@@ -11,9 +11,31 @@ from peerstack_kad import Kademlia
 
 from peerstack import Host, PeerId, PrivateKey, preset
 from peerstack.dht.contract import Dht
+from peerstack.dht.store import MemoryStorage, MemoryStore, Rules
 from peerstack.net.memory import MemoryNetwork, MemoryTransport
 from peerstack.testing.dht_conformance import DhtConformance, DhtNetwork
 from peerstack.testing.virtual_time import seeded_environment
+
+
+class _KeptStore(MemoryStore):
+    """Outlives the host that closes it."""
+
+    async def close(self) -> None:
+        """Nothing is let go."""
+
+
+class _KeptStorage(MemoryStorage):
+    """A disk in virtual time: what is written is there for the next run."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._kept: dict[str, _KeptStore] = {}
+
+    def record_store(self, name: str, rules: Rules) -> MemoryStore:
+        return self._kept.setdefault(name, _KeptStore(rules))
+
+    async def close(self) -> None:
+        """Nothing is let go."""
 
 
 class HostNetwork(DhtNetwork):
@@ -25,6 +47,7 @@ class HostNetwork(DhtNetwork):
         self._plugins: list[Kademlia] = []
         self._up: set[int] = set()
         self._clients: list[Host] = []
+        self._disks: dict[int, _KeptStorage] = {}
 
     @property
     def size(self) -> int:
@@ -57,10 +80,18 @@ class HostNetwork(DhtNetwork):
         await self._hosts[number].close()
 
     async def restart(self, number: int) -> None:
+        self._disks.pop(number)
         host, plugin = await self._start(number, listen=True, again=True)
         self._hosts[number], self._plugins[number] = host, plugin
         await self._until(lambda: plugin.node.ready)
         self._up.add(number)
+
+    async def restart_with_disk(self, *numbers: int) -> None:
+        for number in numbers:
+            self._hosts[number], self._plugins[number] = await self._start(number, listen=True, again=True)
+        for number in numbers:
+            await self._until(lambda: self._plugins[number].node.ready)  # noqa: B023  (awaited at once)
+            self._up.add(number)
 
     async def leave(self, number: int) -> None:
         await self._plugins[number].leave()
@@ -80,7 +111,12 @@ class HostNetwork(DhtNetwork):
     async def _start(self, number: int, *, listen: bool, again: bool = False) -> tuple[Host, Kademlia]:
         identity = PrivateKey.from_seed(hashlib.sha256(b"host %d" % number).digest())
         name = f"node {number}"
-        config = preset("local", transports=(MemoryTransport(self._network, node=name),), environment=seeded_environment(f"{name} {again}"))
+        config = preset(
+            "local",
+            transports=(MemoryTransport(self._network, node=name),),
+            environment=seeded_environment(f"{name} {again}"),
+            storage=self._disks.setdefault(number, _KeptStorage()),
+        )
         bootstrap = [self._hosts[up].addrs[0] for up in sorted(self._up)[:2]]
         listens = [f"/memory/{100 + number}"] if listen else []
         host = Host(identity=identity, listen=listens, bootstrap=bootstrap, protocols=["kad"], config=config)

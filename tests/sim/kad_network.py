@@ -7,7 +7,7 @@ import hashlib
 import random
 from bisect import bisect_left
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from peerstack_kad.facade import DhtCalls
@@ -135,6 +135,7 @@ class SimulatedNode(DhtCalls):
         incarnation: How often it was restarted.
         options: What it has of its own.
         store: What it holds.
+        state: What it remembers beside that.
         outside: Its clocks.
         rpc: Its way into the network.
     """
@@ -151,6 +152,7 @@ class SimulatedNode(DhtCalls):
         namespaces = options.namespaces or network.namespaces
         rules = Rules(namespaces=namespaces, parameters=network.parameters, limits=options.limits or StoreLimits())
         self.store = options.store or MemoryStore(rules)
+        self.state = options.state or NodeState()
         self._network = network
         self._up = True
         self.outside = LoopOutside(f"{network.seed} {number} {incarnation}", skew_s=options.skew_s)
@@ -165,8 +167,8 @@ class SimulatedNode(DhtCalls):
                 parameters=network.parameters,
                 namespaces=namespaces,
                 serving=serving,
-                founder=number == 0 and incarnation == 0,
-                state=options.state or NodeState(),
+                founder=number == 0 and (incarnation == 0 or options.state is not None),
+                state=self.state,
             ),
         )
 
@@ -327,6 +329,18 @@ class SimulatedKademlia(DhtNetwork):
     async def restart(self, number: int) -> None:
         """Start it again with an empty store; wait until its word counts."""
         await self.revive(number, self.nodes[number].options)
+
+    async def restart_with_disk(self, *numbers: int) -> None:
+        """Start servers again, at once, with what they held and remembered; wait until their word counts."""
+        for number in numbers:
+            before = self.nodes[number]
+            options = replace(before.options, store=before.store, state=before.state)
+            node = self.nodes[number] = SimulatedNode(self, number, options, incarnation=before.incarnation + 1)
+            self.by_peer[node.contact.peer_id] = node
+        for number in numbers:
+            self.nodes[number].node.start()
+        for number in numbers:
+            await self._until_ready(self.nodes[number])
 
     async def revive(self, number: int, options: NodeOptions, *, wait: bool = True) -> None:
         """Start a server again, under its identity."""
