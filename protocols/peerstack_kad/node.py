@@ -396,6 +396,9 @@ class KademliaNode:
             self._joined = False
             self._settings.warn(f"lost all {len(stale)} servers known")
         self._attend_to_table()
+        for entry in self.engine.table:
+            if entry.stale:  # named to nobody, but asked again: it may be our own network that was down
+                self.acquaintances.lost(entry.contact)
         self.acquaintances.knock()
         self.acquaintances.save()
         self.renewals.tick()
