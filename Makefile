@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 KILLS ?= 1000
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint types contracts check kill-test protos wheel-test lowest-test interop interop-kad bench kad-bench microbench clean
+.PHONY: help install demo test lint types contracts check kill-test protos sim mutations wheel-test lowest-test interop interop-kad bench kad-bench microbench clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -51,6 +51,12 @@ kill-test: $(VENV)/.tested ## Kill a process that writes to a store 1,000 times 
 	@PEERSTACK_KILLS=$(KILLS) $(BIN)/python -m pytest -s tests/integration/test_store_kill.py
 
 check: lint types contracts test ## All of the above
+
+sim: $(VENV)/.tested ## Play every scenario in virtual time with ten seeds (python -m tests.sim --help)
+	@$(BIN)/python -m tests.sim
+
+mutations: $(VENV)/.tested ## Put known defects back and see which scenario catches each
+	@$(BIN)/python -m tests.sim.mutations
 
 protos: ## Regenerate the protobuf modules (CHECK=--check compares instead)
 	@.ci/protos $(CHECK)

@@ -73,7 +73,7 @@ async def steady(world: World) -> None:
     names = _names("steady", 20)
     await world.put_all(names)
     await world.network.add_client()
-    await world.quiet(60)
+    await world.quiet(150)
     await world.read_all(names, quiescent=True, readers=3)
     hops = [hop.depth for name in names for hop in (await world.network.dht(world.anyone()).lookup(name, trace=True)).hops]
     world.figures["most hops"] = max(hops)
@@ -98,7 +98,7 @@ async def holders_crash(world: World) -> None:
 async def holders_crash_repeatedly(world: World) -> None:
     names = _names("repeat", 12)
     await world.put_all(names)
-    await world.quiet(60)
+    await world.quiet(150)
     for _ in range(3):
         victims = world.guardians((world.dice.choice(names).encode(), b""))
         world.dice.shuffle(victims)
@@ -113,7 +113,7 @@ async def holders_crash_repeatedly(world: World) -> None:
 async def too_many_crash(world: World) -> None:
     names = _names("loss", 150)
     writes = await world.put_all(names, ack="all")
-    await world.quiet(60)
+    await world.quiet(150)
     crashed = set(world.dice.sample(world.network.up(), world.network.size * 3 // 10))
     numbers = range(world.network.size)
     lost = {write.slot for write in writes if all(number in crashed for number in numbers if world.holds(number, write))}
@@ -153,7 +153,7 @@ async def join_storm(world: World) -> None:
             await asyncio.sleep(60 / (9 * world.network.size))
 
     await _until(asyncio.ensure_future(join()), lambda: world.get(world.dice.choice(names)), 0.2)
-    await world.quiet(120)
+    await world.quiet(200)
     await world.read_all(names, quiescent=True, readers=2)
     world.look()
 
@@ -168,7 +168,7 @@ async def join_at_key(world: World) -> None:
         await _until(task, lambda name=name: together([lambda: world.get(name), lambda: world.get(name)]), 0.01)  # type: ignore[misc]
         await world.put(name)
         await world.get(name)
-    await world.quiet(60)
+    await world.quiet(150)
     await world.read_all(names, quiescent=True, readers=3)
 
 
@@ -202,7 +202,7 @@ async def _churn(world: World, pause_s: Callable[[], float]) -> None:
     size = world.network.size
 
     async def faults() -> None:
-        end = world.now + 300
+        end = world.now + 240
         while world.now < end:
             await asyncio.sleep(pause_s())
             number = world.anyone()
@@ -235,7 +235,7 @@ async def partition(world: World) -> None:
         await together([lambda name=name: world.put(name) for name in world.dice.sample(names, 4)])  # type: ignore[misc]
         await world.read_all(names[:4])
     await world.heal()
-    await world.quiet(900)
+    await world.quiet(700)
     await world.read_all(names, quiescent=True, readers=3)
     world.look()
 
@@ -273,7 +273,7 @@ async def bad_links(world: World) -> None:
         await world.read_all(names, readers=2)
         await asyncio.sleep(20)
     world.network.messages.heal()
-    await world.quiet(60)
+    await world.quiet(150)
     await world.read_all(names, readers=2)
 
 
@@ -317,7 +317,7 @@ async def all_power_cut(world: World) -> None:
 async def empty_disk(world: World) -> None:
     names = _names("empty", 12)
     await world.put_all(names)
-    await world.quiet(60)
+    await world.quiet(150)
     for _ in range(8):
         number = world.anyone()
         await world.crash(number)
@@ -351,7 +351,7 @@ async def skewed_clocks(world: World) -> None:
         await world.read_all(names, readers=2)
         await world.delete(world.dice.choice(names))
         await asyncio.sleep(30)
-    await world.quiet(60)
+    await world.quiet(150)
     await world.read_all(names, quiescent=True, readers=2)
 
 
@@ -453,7 +453,7 @@ async def full_stores(world: World) -> None:
     kept = [write.slot[0].decode() for write in writes if write.outcome is Outcome.OK]
     number = world.anyone()
     assert await world.leave(number), "a leave was refused for lack of room"
-    await world.quiet(60)
+    await world.quiet(150)
     await world.read_all(kept, quiescent=True)
     deleted = await together([lambda name=name: world.delete(name) for name in kept[:10]])  # type: ignore[misc]
     assert all(write.outcome is Outcome.OK for write in deleted), "a delete was refused for lack of room"
@@ -474,7 +474,7 @@ async def replay(world: World) -> None:
                 sender.node.engine.ask(target, message, lambda _reply, _now: None)
     await asyncio.sleep(5)
     await world.read_all(names, readers=3)
-    await world.quiet(60)
+    await world.quiet(150)
     await world.read_all(names, quiescent=True, readers=2)
 
 
@@ -531,7 +531,7 @@ async def sweeping(world: World) -> None:
     names = _names("sweep", 24)
     for index, name in enumerate(names):
         await world.put(name, ttl=60 if index % 2 else 3000)
-    await world.quiet(50)
+    await world.quiet(61)
     await world.read_all(names)
     await world.quiet(200)
     reads = await world.read_all(names, quiescent=True)

@@ -9,20 +9,20 @@ import pytest
 from tests.sim.play import Report, play
 from tests.sim.scenarios import SCENARIOS
 
-_SEEDS = {"S2": 2, "S6": 2, "S9": 2, "S10": 3, "S10e": 3, "S13": 2, "S16": 2, "S17": 2}
+_SMALLER = dict.fromkeys(["S2", "S2r", "S3", "S7p", "S7w", "S8", "S8m", "S10", "S10e", "S11", "S13"], 24) | {"S5": 5, "S12": 16, "S9": 40}
+"""Servers, where a scenario's own number takes long."""
+
+_SEEDS = {"S17": 2, "S19": 2}
 
 _NOT_YET = {
-    "S2r": {"copies"},  # displaced copies are not dropped
-    "S4": {"point", "durable", "availability"},  # a goodbye does not reach those whom the leaver does not count
-    "S8": {"tables"},  # buckets emptied by a partition are not refilled
-    "S8m": {"tables"},
+    "S4": {"point", "durable", "availability"},  # a goodbye does not reach those who count the leaver without being counted by it
 }
 """What some scenarios are known to break; everything else they break fails."""
 
 
 @pytest.mark.parametrize(("name", "seed"), [(name, seed) for name in SCENARIOS for seed in range(_SEEDS.get(name, 1))])
 def test_every_promise_is_kept(name: str, seed: int) -> None:
-    report = play(name, seed)
+    report = play(name, seed, _SMALLER.get(name))
     allowed = _NOT_YET.get(name, set())
     assert not [violation for violation in report.violations if violation.split(" ", 1)[0] not in allowed], report.story()
 
@@ -34,10 +34,10 @@ def test_the_same_seed_gives_the_same_run() -> None:
 
 
 def test_a_loss_beyond_the_promise_is_seen_and_is_what_chance_says() -> None:
-    reports: list[Report] = [play("S3", seed, 40) for seed in range(4)]
+    reports: list[Report] = [play("S3", seed, 24) for seed in range(6)]
     keys, lost = (sum(report.figures[name] for report in reports) for name in ("keys", "lost"))
     chance = reports[0].figures["chance"]
-    # Keys that share their set are lost together: 40 servers have some 40 sets in each run.
-    deviation = sqrt(chance * (1 - chance) / (40 * len(reports)))
+    # Keys that share their set are lost together: 24 servers have some 24 sets in each run.
+    deviation = sqrt(chance * (1 - chance) / (24 * len(reports)))
     assert lost, "no loss was seen"
     assert abs(lost / keys - chance) < 3.3 * deviation

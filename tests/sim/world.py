@@ -47,9 +47,9 @@ __all__ = ["SMALL", "World"]
 ResultT = TypeVar("ResultT")
 
 SMALL = NetworkParameters(
-    k=4, replicas=3, r=3, max_ttl_s=3600, stabilise_s=0.5, rpc_timeout_s=1, repair_s=5, authority_loss_s=150, forget_s=180
+    k=4, replicas=3, r=3, max_ttl_s=3600, stabilise_s=2, rpc_timeout_s=1, repair_s=60, authority_loss_s=150, forget_s=180
 )
-"""The `local` preset with smaller buckets: in sixty nodes routing and placement matter."""
+"""The `local` preset with smaller buckets, so that in sixty nodes routing and placement matter, and a calmer upkeep."""
 
 _ORIGIN_US = to_microseconds(EPOCH)
 _TIMEOUT_S = 20.0
@@ -230,7 +230,7 @@ class World:
     async def quiet(self, seconds: float | None = None) -> None:
         """Let the silent be forgotten, the rest exchange, and a whole repair round pass."""
         parameters = self.parameters
-        await asyncio.sleep(2 * parameters.forget_s + 3 * parameters.repair_s if seconds is None else seconds)
+        await asyncio.sleep(2 * parameters.forget_s + 2 * parameters.repair_s if seconds is None else seconds)
         self.history.events.append(Quiet(self.now, tuple(self.network.up())))
 
     def look(self) -> Snapshot:
