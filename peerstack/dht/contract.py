@@ -157,7 +157,7 @@ class Lookup:
     position: bytes
     """Where the key lies in the key space (32 bytes)."""
     peers: tuple[PeerId, ...]
-    """The responsible nodes found, closest first."""
+    """The responsible nodes found, closest first; where a DHT looks along several disjoint paths, those that each of them found."""
     complete: bool
     """Whether the lookup ended by its own rule, not by a deadline or for lack of peers."""
     hops: tuple[Hop, ...] = ()

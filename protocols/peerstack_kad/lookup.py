@@ -14,59 +14,18 @@ of the parallelism and of the requests, so that none starves another. The result
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
-from enum import Enum, auto
+from dataclasses import dataclass
 from typing import Final
 
 from peerstack.dht.contract import Hop, HopOutcome
+from peerstack_kad.candidates import Candidate, Path, State
 from peerstack_kad.keys import Contact
 
 __all__ = ["MAX_CLOSER", "Ask", "LookupProgress", "LookupRules"]
 
 MAX_CLOSER: Final = 40
 """Peers accepted from one answer: the closest that it knows, and those it counts as responsible."""
-
-_MAX_CANDIDATES: Final = 1000  # of one path; a lookup in 10^7 nodes meets a few hundred
-
-
-class _State(Enum):
-    UNASKED = auto()
-    ASKED = auto()
-    OVERDUE = auto()  # asked, given up waiting for, not given up
-    ANSWERED = auto()
-    FAILED = auto()
-
-
-@dataclass(slots=True, eq=False)
-class _Candidate:
-    """A peer the lookup has heard of."""
-
-    contact: Contact
-    distance: int
-    depth: int
-    state: _State = _State.UNASKED
-    path: int = 0
-    sent_at: float = 0.0
-    patience: float = 0.0
-    seconds: float = 0.0
-    outcome: HopOutcome = HopOutcome.PENDING
-    learned: int = 0
-
-
-@dataclass(slots=True, eq=False)
-class _Path:
-    """One way to the target: what it has heard of, and its share of what may be spent."""
-
-    parallelism: int
-    requests_left: int
-    order: list[int] = field(default_factory=list)  # distances of its candidates, ascending
-    under_way: int = 0
-
-    def holds(self, distance: int) -> bool:
-        index = bisect_left(self.order, distance)
-        return index < len(self.order) and self.order[index] == distance
 
 
 @dataclass(slots=True)
@@ -119,11 +78,11 @@ class LookupProgress:
         self._count = rules.count
         self._own = own
         self._began = now
-        self._known: dict[int, _Candidate] = {}  # by distance
-        self._sent: list[_Candidate] = []
-        self._under_way: dict[int, _Candidate] = {}  # asked and not overdue, by distance, in order of sending
+        self._known: dict[int, Candidate] = {}  # by distance
+        self._sent: list[Candidate] = []
+        self._under_way: dict[int, Candidate] = {}  # asked and not overdue, by distance, in order of sending
         self._overdue = 0
-        self._paths = [_Path(share, budget) for share, budget in zip(_shares(rules), _budgets(rules), strict=True)]
+        self._paths = [Path(share, budget) for share, budget in zip(_shares(rules), _budgets(rules), strict=True)]
         for turn, contact in enumerate(sorted(seeds, key=lambda seed: seed.key ^ target)):
             self._learn(contact, self._paths[turn % len(self._paths)], depth=1)
 
@@ -140,14 +99,14 @@ class LookupProgress:
             free = min(path.parallelism - path.under_way, path.requests_left)
             if free <= 0:
                 continue
-            for candidate in self._worth_asking(path, free):
+            for candidate in path.worth_asking(self._count, free, self._rules.rtt):
                 self._send(candidate, number, now)
                 asks.append(Ask(candidate.contact, self._rules.timeout(candidate.contact)))
         return asks
 
     def on_reply(self, peer: Contact, closer: Sequence[Contact], now: float) -> None:
         """Take an answer; late ones count too."""
-        candidate = self._settle(peer, _State.ANSWERED, HopOutcome.ANSWERED, now)
+        candidate = self._settle(peer, State.ANSWERED, HopOutcome.ANSWERED, now)
         if candidate is None:
             return
         path = self._paths[candidate.path]
@@ -156,7 +115,7 @@ class LookupProgress:
 
     def on_failure(self, peer: Contact, now: float, outcome: HopOutcome = HopOutcome.TIMEOUT) -> None:
         """Take the news that a peer does not answer."""
-        self._settle(peer, _State.FAILED, outcome, now)
+        self._settle(peer, State.FAILED, outcome, now)
 
     def deadline(self) -> float | None:
         """When `next` wants to be called although nothing was reported: a request becomes overdue."""
@@ -171,7 +130,7 @@ class LookupProgress:
         """Whether it is over: complete, or nobody is left to ask or to wait for."""
         if self._under_way or self._overdue:
             return self.complete
-        return self.complete or not any(path.requests_left and self._worth_asking(path, 1) for path in self._paths)
+        return self.complete or not any(path.requests_left and path.worth_asking(self._count, 1, self._rules.rtt) for path in self._paths)
 
     @property
     def complete(self) -> bool:
@@ -185,11 +144,8 @@ class LookupProgress:
 
     def result(self) -> list[Contact]:
         """The closest `count` peers of every path that answered, closest first."""
-        found: set[int] = set()
-        for path in self._paths:
-            answered = [distance for distance in path.order if self._known[distance].state is _State.ANSWERED]
-            found.update(answered[: self._count])
-        return [self._known[distance].contact for distance in sorted(found)]
+        found = {each.distance: each.contact for path in self._paths for each in path.answered(self._count)}
+        return [found[distance] for distance in sorted(found)]
 
     def trace(self, now: float) -> tuple[Hop, ...]:
         """What was asked of whom, in order of sending; who has not answered by now is pending."""
@@ -210,72 +166,28 @@ class LookupProgress:
     def _has_converged(self, *, but_for_overdue: bool) -> bool:
         anybody = False
         for path in self._paths:
-            answered, ended = self._answered_without_gap(path)
+            answered, ended = path.answered_without_gap(self._count)
             if answered < self._count and not (ended and but_for_overdue):
                 return False
             anybody = anybody or answered > 0
         return anybody
 
-    def _answered_without_gap(self, path: _Path) -> tuple[int, bool]:
-        """Answers before the path's closest candidate that is unasked or on time, and whether there is none such."""
-        answered = 0
-        for distance in path.order:
-            state = self._known[distance].state
-            if state is _State.ANSWERED:
-                answered += 1
-                if answered == self._count:
-                    return answered, False
-            elif state is _State.UNASKED or state is _State.ASKED:
-                return answered, False
-        return answered, True
-
-    def _worth_asking(self, path: _Path, free: int) -> list[_Candidate]:
-        unasked: list[_Candidate] = []
-        useful = 0
-        for distance in path.order:
-            candidate = self._known[distance]
-            state = candidate.state
-            if state is _State.UNASKED:
-                unasked.append(candidate)
-            if state is not _State.FAILED and state is not _State.OVERDUE:
-                useful += 1
-                if useful == self._count:
-                    break
-        if len(unasked) <= free:
-            return unasked
-        # Whoever is among the `parallelism` closest is equally useful; of those the quick ones first.
-        near = unasked[: max(free, path.parallelism)]
-        return sorted(near, key=self._swiftness)[:free]
-
-    def _swiftness(self, candidate: _Candidate) -> float:
-        rtt = self._rules.rtt(candidate.contact)
-        return float("inf") if rtt is None else rtt
-
-    def _learn(self, contact: Contact, path: _Path, *, depth: int) -> int:
+    def _learn(self, contact: Contact, path: Path, *, depth: int) -> int:
         """Add a peer to a path; returns 1 if it is new to the path, else 0."""
         distance = contact.key ^ self.target
         if contact.key == self._own or path.holds(distance):
             return 0
-        if len(path.order) >= _MAX_CANDIDATES and not self._forget_farthest(path, distance):
-            return 0
-        path.order.insert(bisect_left(path.order, distance), distance)
-        if distance not in self._known:
-            self._known[distance] = _Candidate(contact, distance, depth)
-        return 1
+        candidate = self._known.get(distance) or Candidate(contact, distance, depth)
+        forgotten = path.add(candidate)
+        if forgotten is not candidate:
+            self._known[distance] = candidate
+        if forgotten is not None and not any(each.holds(forgotten.distance) for each in self._paths):
+            self._known.pop(forgotten.distance, None)
+        return int(forgotten is not candidate)
 
-    def _forget_farthest(self, path: _Path, distance: int) -> bool:
-        """Make room for a closer peer, if the farthest was not asked."""
-        farthest = path.order[-1]
-        if distance > farthest or self._known[farthest].state is not _State.UNASKED:
-            return False
-        path.order.pop()
-        if not any(each.holds(farthest) for each in self._paths):
-            del self._known[farthest]
-        return True
-
-    def _send(self, candidate: _Candidate, number: int, now: float) -> None:
+    def _send(self, candidate: Candidate, number: int, now: float) -> None:
         path = self._paths[number]
-        candidate.state = _State.ASKED
+        candidate.state = State.ASKED
         candidate.path = number
         candidate.sent_at = now
         candidate.patience = self._rules.patience(candidate.contact)
@@ -284,14 +196,14 @@ class LookupProgress:
         path.under_way += 1
         path.requests_left -= 1
 
-    def _settle(self, peer: Contact, state: _State, outcome: HopOutcome, now: float) -> _Candidate | None:
+    def _settle(self, peer: Contact, state: State, outcome: HopOutcome, now: float) -> Candidate | None:
         candidate = self._known.get(peer.key ^ self.target)
         if candidate is None:
             return None
-        if candidate.state is _State.ASKED:
+        if candidate.state is State.ASKED:
             del self._under_way[candidate.distance]
             self._paths[candidate.path].under_way -= 1
-        elif candidate.state is _State.OVERDUE:
+        elif candidate.state is State.OVERDUE:
             self._overdue -= 1
         else:
             return None
@@ -303,7 +215,7 @@ class LookupProgress:
     def _note_overdue(self, now: float) -> None:
         late = [c for c in self._under_way.values() if c.sent_at + c.patience <= now]
         for candidate in late:
-            candidate.state = _State.OVERDUE
+            candidate.state = State.OVERDUE
             del self._under_way[candidate.distance]
             self._paths[candidate.path].under_way -= 1
         self._overdue += len(late)
