@@ -16,7 +16,7 @@ from typing import Any
 from peerstack_kad import holder, neighbourhood, renewal, takeover
 from peerstack_kad.messages import PutReply
 
-from peerstack.dht import namespaces, policy, quorum
+from peerstack.dht import namespaces, policy
 from peerstack.dht.quorum import GetTally, PutTally, Tally
 from peerstack.dht.store import decision, memory
 from peerstack.dht.store.contract import Outcome, Status
@@ -79,7 +79,7 @@ def _majority_of_found() -> None:
 
 
 def _one_acknowledgement() -> None:
-    _set(quorum, "majority", lambda _n: 1)
+    _set(Tally, "majority", property(lambda _self: 1))
 
 
 def _one_source() -> None:
