@@ -17,6 +17,7 @@ __all__ = ["Leaving"]
 
 _ATTEMPTS: Final = 5  # an unheard goodbye costs the others an hour of waiting
 _PARALLEL: Final = 8
+_FAREWELLS: Final = 2  # times the servers we count: who counts us need not be counted by us
 _START: Final = key_bytes(0)
 
 
@@ -43,6 +44,9 @@ class Leaving:
         self._telling = False
         self._over = False
         self._remaining = [member.contact for member in engine.hood.members.values() if not member.gone]
+        counted = {contact.key for contact in self._remaining}
+        near = engine.table.closest(engine.own.key, _FAREWELLS * engine.hood.size)
+        self._others = [contact for contact in near if contact.key not in counted]
         self._cancel = engine.outside.call_later(timeout, self._end)
 
     def start(self) -> None:
@@ -113,8 +117,20 @@ class Leaving:
         self._telling = True
         for contact in self._remaining:
             self._tell_one(contact, attempt=1)
-        if not self._remaining:
+        for contact in self._others:
+            self._bid_farewell(contact)
+        if not self._under_way:
             self._end()
+
+    def _bid_farewell(self, contact: Contact) -> None:
+        """Tell a server near us that we do not count, in case that it counts us: it was handed nothing. Nothing depends on it."""
+        self._under_way += 1
+
+        def answered(_reply: Reply | PeerstackError, _now: float) -> None:
+            self._under_way -= 1
+            self._proceed()
+
+        self._engine.ask(contact, Leave(False), answered)
 
     def _tell_one(self, contact: Contact, *, attempt: int) -> None:
         self._under_way += 1

@@ -167,7 +167,7 @@ async def play(seed: int, *, steps: int, links: LinkModel) -> Schedule:
     return schedule
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(12))
 def test_no_acknowledged_write_is_lost_or_rolled_back(seed: int) -> None:
     links = LinkModel(loss=(0.0, 0.03, 0.15)[seed % 3], duplication=0.02 * (seed % 2))
     schedule = virtual_time.run(play(seed, steps=80, links=links))
