@@ -24,11 +24,12 @@ from peerstack.wire.machine import Buffer, ConnectionFailed
 from peerstack.wire.multistream import ProtocolSelected
 from peerstack.wire.noise_handshake import HandshakeCompleted, NoiseHandshake
 from peerstack.wire.noise_records import RecordReader, RecordWriter
+from peerstack.wire.yamux_frames import PROTOCOL_ID
 
 __all__ = ["MUXER", "SECURITY", "Upgrade", "Upgraded"]
 
 SECURITY: Final = "/noise"
-MUXER: Final = "/yamux/1.0.0"
+MUXER: Final = PROTOCOL_ID
 
 
 @dataclass(slots=True)

@@ -32,7 +32,7 @@ class Machine(Protocol, Generic[EventT]):
     """Bytes and time in, bytes and events out."""
 
     def feed(self, data: Buffer, now: float) -> None:
-        """Take bytes that arrived. The buffer is only valid during the call."""
+        """Take bytes that arrived. `bytes` may be kept; a memoryview is valid during the call only."""
 
     def feed_eof(self, now: float) -> None:
         """Take the news that no more bytes will arrive."""

@@ -112,13 +112,13 @@ class Identify(ProtocolPlugin):
             del self._asking[peer_id]
             answer.cancel()  # without effect on an answer that is there
 
-    def _about_us(self, context: PluginContext, stream: Stream | None) -> IdentifyMessage:
+    def _about_us(self, context: PluginContext, stream: Stream) -> IdentifyMessage:
         return messages.encode(
             public_key=context.public_key,
             addresses=context.addresses,
             protocols=context.protocols,
             agent=context.agent,
-            observed=stream.connection.remote_address if stream is not None else None,
+            observed=stream.connection.remote_address,
         )
 
     async def _learn(self, context: PluginContext, stream: Stream) -> Identity:

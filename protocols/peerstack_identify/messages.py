@@ -42,14 +42,13 @@ class Identity:
 
 
 def encode(
-    *, public_key: PublicKey, addresses: Iterable[Address], protocols: Iterable[str], agent: str, observed: Address | None
+    *, public_key: PublicKey, addresses: Iterable[Address], protocols: Iterable[str], agent: str, observed: Address
 ) -> IdentifyMessage:
     """Build our message: empty fields are left out, and it stays small enough for every implementation."""
     message = IdentifyMessage(public_key=public_key.to_protobuf(), protocol_version=_PROTOCOL_VERSION)
     if agent:
         message.agent_version = agent[:_MAX_TEXT]
-    if observed is not None:
-        message.observed_addr = observed.without_peer().to_bytes()
+    message.observed_addr = observed.without_peer().to_bytes()
     message.protocols.extend(protocols)
     for address in list(addresses)[:_MAX_ADDRESSES]:
         message.listen_addrs.append(address.without_peer().to_bytes())

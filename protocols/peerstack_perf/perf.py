@@ -6,7 +6,6 @@ writes. Source: https://github.com/libp2p/specs/blob/master/perf/perf.md
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -85,8 +84,10 @@ class Perf(ProtocolPlugin):
             await _send(stream, upload)
             stream.write_eof()
             received = 0
-            async for chunk in _up_to(stream, download):
+            async for chunk in stream:
                 received += len(chunk)
+                if received > download:
+                    raise ProtocolViolation(f"the peer sent more than the {download} bytes asked for")
             if received < download:
                 raise IncompleteRead(f"the peer sent {received} of {download} bytes")
         return PerfResult(uploaded=upload, downloaded=received, seconds=context.time() - begun)
@@ -97,12 +98,3 @@ async def _send(stream: Stream, count: int) -> None:
         await stream.write(_BLOCK)
     if rest := count % len(_BLOCK):
         await stream.write(_BLOCK[:rest])
-
-
-async def _up_to(stream: Stream, limit: int) -> AsyncIterator[bytes]:
-    received = 0
-    async for chunk in stream:
-        received += len(chunk)
-        if received > limit:
-            raise ProtocolViolation(f"the peer sent more than the {limit} bytes asked for")
-        yield chunk

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Final
 
@@ -83,13 +82,6 @@ class Ping(ProtocolPlugin):
                 if number and interval_s:
                     await asyncio.sleep(interval_s)
                 yield await self._once(context, stream)
-
-    async def once(self, target: PeerId | Address | str) -> float:
-        """Measure one round trip, in seconds; raises as `ping`."""
-        async with aclosing(self.ping(target)) as times:
-            async for seconds in times:
-                return seconds
-        raise AssertionError("a ping yields once")
 
     async def _once(self, context: PluginContext, stream: Stream) -> float:
         block = context.environment.entropy(_SIZE)
