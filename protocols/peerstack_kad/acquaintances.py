@@ -6,11 +6,11 @@ from collections.abc import Callable
 from typing import Final
 
 from peerstack.dht.clock import MICROSECONDS
+from peerstack.dht.replica.contacts import Contact
+from peerstack.dht.replica.messages import Ping, Reply
 from peerstack.errors import PeerstackError
 from peerstack_kad.engine import Engine
 from peerstack_kad.graveyard import Graveyard
-from peerstack_kad.keys import Contact
-from peerstack_kad.messages import Ping, Reply
 
 __all__ = ["Acquaintances"]
 

@@ -10,12 +10,12 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final
 
+from peerstack.dht.replica.contacts import Contact
+from peerstack.dht.replica.messages import Done, Reply
 from peerstack.errors import Closed, PeerstackError
 from peerstack.plugin import Stream
 from peerstack.wire import varint
 from peerstack_kad.channel import Pending, finish
-from peerstack_kad.keys import Contact
-from peerstack_kad.messages import Done, Reply
 
 if TYPE_CHECKING:
     from peerstack_kad.rpc import StreamRpc

@@ -18,7 +18,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
-from peerstack_kad.keys import KEY_BITS, Contact, common_prefix
+from peerstack.dht.replica.contacts import KEY_BITS, Contact
+from peerstack_kad.keys import common_prefix
 
 __all__ = ["STALE_AFTER", "Admission", "ContactAdded", "ContactRemoved", "Entry", "PingContact", "RoutingTable"]
 

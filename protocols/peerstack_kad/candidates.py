@@ -10,7 +10,7 @@ from operator import attrgetter
 from typing import Final
 
 from peerstack.dht.contract import HopOutcome
-from peerstack_kad.keys import Contact
+from peerstack.dht.replica.contacts import Contact
 
 __all__ = ["Candidate", "Path", "State"]
 

@@ -11,15 +11,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from peerstack.dht.replica.contacts import Contact
+from peerstack.dht.replica.limits import MAX_MESSAGE_BYTES
+from peerstack.dht.replica.messages import Reply, Request
+from peerstack.dht.replica.seam import RpcDone
 from peerstack.errors import Closed, ConnectionLost, InvalidMessage, PeerstackError, ProtocolViolation
 from peerstack.identity import PeerId
 from peerstack.plugin import Stream
 from peerstack_kad.codec import RequestFrame
-from peerstack_kad.codec_parts import MAX_MESSAGE_BYTES
-from peerstack_kad.keys import Contact
-from peerstack_kad.messages import PutRaw, Reply, Request
+from peerstack_kad.messages import PutRaw
 from peerstack_kad.outbox import Outbox
-from peerstack_kad.seam import RpcDone
 
 if TYPE_CHECKING:
     from peerstack_kad.pb.kad_pb2 import Message

@@ -14,13 +14,34 @@ from typing import TYPE_CHECKING, Final
 
 from peerstack.dht.contract import Refusal, RefusalReason
 from peerstack.dht.records import Record, Verifier, verify_signature
+from peerstack.dht.replica.contacts import KEY_BITS, key_bytes, position_of
+from peerstack.dht.replica.limits import MAX_CLOSER, MAX_NAMED, MAX_PAGE_RECORDS
+from peerstack.dht.replica.messages import (
+    Done,
+    FindNode,
+    GetReply,
+    GetValue,
+    Leave,
+    Malformed,
+    NodesReply,
+    Offer,
+    OfferReply,
+    Ping,
+    Pull,
+    PullReply,
+    Push,
+    PushReply,
+    PutReply,
+    PutValue,
+    Reply,
+    Request,
+    Standing,
+)
 from peerstack.dht.store.contract import Cursor, Outcome, Status
 from peerstack.errors import InvalidMessage, InvalidRecord
 from peerstack_kad.codec_offers import read_answers, read_offered, write_offered
 from peerstack_kad.codec_parts import (
     CLOSER,
-    MAX_CLOSER,
-    MAX_MESSAGE_BYTES,
     MAX_PROVIDERS,
     PROVIDER,
     RESPONSIBLE,
@@ -36,47 +57,12 @@ from peerstack_kad.codec_parts import (
     write_record,
     write_refusal,
 )
-from peerstack_kad.keys import KEY_BITS, key_bytes, position_of
-from peerstack_kad.messages import (
-    AddProvider,
-    Done,
-    FindNode,
-    GetProviders,
-    GetRaw,
-    GetReply,
-    GetValue,
-    Leave,
-    Malformed,
-    NodesReply,
-    Offer,
-    OfferReply,
-    Ping,
-    ProvidersReply,
-    Pull,
-    PullReply,
-    Push,
-    PushReply,
-    PutRaw,
-    PutReply,
-    PutValue,
-    RawReply,
-    Reply,
-    Request,
-    Standing,
-    Taken,
-)
+from peerstack_kad.messages import AddProvider, GetProviders, GetRaw, ProvidersReply, PutRaw, Taken
 
 if TYPE_CHECKING:
     from peerstack_kad.pb.kad_pb2 import Message
 
-__all__ = ["MAX_CLOSER", "MAX_MESSAGE_BYTES", "MAX_NAMED", "MAX_PAGE_BYTES", "MAX_PAGE_RECORDS", "Codec", "ReplyFrame", "RequestFrame"]
-
-MAX_PAGE_BYTES: Final = 256 << 10
-"""Records of one page: the one that goes over it is the last."""
-MAX_PAGE_RECORDS: Final = 256
-"""Also the most records of one key."""
-MAX_NAMED: Final = 512
-"""Peers read from ``responsible``: of a whole neighbourhood in the answer to `Pull`."""
+__all__ = ["Codec", "ReplyFrame", "RequestFrame"]
 
 _MAX_SILENT_MS: Final = (1 << 32) - 1
 _NO_CURSOR: Final[tuple[bytes, bytes | None]] = (b"", None)
@@ -144,7 +130,7 @@ class Codec:
                 peers = encode_peers(PROVIDER, request.providers)
             case GetProviders():
                 message = Message(type=Message.GET_PROVIDERS, key=request.key)
-            case Malformed() | GetRaw() | PutRaw():
+            case _:
                 raise ValueError(f"{type(request).__name__} is no request of our own ids")
         if frame.request_id is not None:
             message.requestId = frame.request_id
@@ -205,8 +191,8 @@ class Codec:
             case ProvidersReply():
                 message = Message(type=Message.GET_PROVIDERS)
                 peers = encode_peers(CLOSER, reply.closer) + encode_peers(PROVIDER, reply.providers)
-            case RawReply():
-                raise ValueError("raw values are for foreign ids")
+            case _:
+                raise ValueError(f"{type(reply).__name__} is no reply on our own ids")
         if frame.request_id is not None:
             message.requestId = frame.request_id
         if frame.parameters:
@@ -288,8 +274,7 @@ class Codec:
                 return ProvidersReply(providers, self._contacts.read_all(message.closerPeers, MAX_CLOSER))
             case AddProvider():
                 return Taken(read_refusal(message))
-            case Malformed() | GetRaw() | PutRaw():
-                raise ValueError("such a request is never sent")
+        raise ValueError(f"{type(request).__name__} is never sent")
 
     def _read_get_reply(self, message: Message, request: GetValue) -> GetReply:
         if message.HasField("record"):

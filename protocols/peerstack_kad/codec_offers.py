@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from peerstack.dht.records import MAX_SUBKEY_BYTES
+from peerstack.dht.replica.messages import OfferAnswer, Offered
 from peerstack.errors import InvalidMessage
-from peerstack_kad.messages import OfferAnswer, Offered
 
 if TYPE_CHECKING:
     from peerstack_kad.pb.kad_pb2 import Message

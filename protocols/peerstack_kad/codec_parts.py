@@ -8,19 +8,18 @@ from typing import TYPE_CHECKING, Final, cast
 
 from peerstack.dht.contract import Refusal, RefusalReason
 from peerstack.dht.records import Record
+from peerstack.dht.replica.contacts import KEY_BITS, Contact
+from peerstack.dht.replica.limits import MAX_MESSAGE_BYTES
 from peerstack.dht.store.contract import Outcome, Status
 from peerstack.errors import InvalidMessage, InvalidPeerId
 from peerstack.identity import PeerId
 from peerstack.wire import varint
-from peerstack_kad.keys import KEY_BITS, Contact
 
 if TYPE_CHECKING:
     from peerstack_kad.pb.kad_pb2 import Message
 
 __all__ = [
     "CLOSER",
-    "MAX_CLOSER",
-    "MAX_MESSAGE_BYTES",
     "MAX_PROVIDED",
     "MAX_PROVIDERS",
     "PROVIDER",
@@ -45,10 +44,6 @@ PROVIDER: Final = varint.encode(9 << 3 | 2)
 RESPONSIBLE: Final = varint.encode(1005 << 3 | 2)
 """The tag of an entry of ``responsible``."""
 
-MAX_MESSAGE_BYTES: Final = 1 << 20
-"""Longest message read and written: a whole key's set (256 KiB and its headers) fits, a page of a region too."""
-MAX_CLOSER: Final = 20
-"""Peers read from ``closerPeers``: the protocol's k."""
 MAX_PROVIDERS: Final = 128
 """Peers written to and read from ``providerPeers``."""
 MAX_PROVIDED: Final = 1000

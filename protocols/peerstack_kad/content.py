@@ -6,19 +6,20 @@ from collections.abc import Callable
 from typing import Final
 
 from peerstack.dht.contract import Provider, Refusal, RefusalReason
+from peerstack.dht.replica.contacts import Contact
+from peerstack.dht.replica.limits import MAX_CLOSER
+from peerstack.dht.replica.messages import Request
+from peerstack.dht.replica.seam import Finished, Respond
 from peerstack.dht.store.storage import SideTable
 from peerstack.errors import PeerstackError
 from peerstack.identity import PeerId
-from peerstack_kad.codec_parts import MAX_CLOSER
-from peerstack_kad.keys import Contact
-from peerstack_kad.messages import AddProvider, GetProviders, GetRaw, ProvidersReply, PutRaw, RawReply, Request, Taken
+from peerstack_kad.messages import AddProvider, GetProviders, GetRaw, ProvidersReply, PutRaw, RawReply, Taken
 from peerstack_kad.node import KademliaNode
 from peerstack_kad.provider_records import ProviderRecords
 from peerstack_kad.providing import FindProviders, Provide
 from peerstack_kad.raw_operations import GetRawValue, PutRawValue, RawPutResult
 from peerstack_kad.raw_values import RawNamespaces, RawValues
 from peerstack_kad.reproviding import Sweep
-from peerstack_kad.seam import Finished, Respond
 
 __all__ = ["Content"]
 

@@ -9,9 +9,9 @@ import ipaddress
 from typing import Final
 
 from peerstack.addresses import Address
+from peerstack.dht.replica.contacts import Contact
 from peerstack.errors import InvalidAddress
 from peerstack_kad.buckets import Admission, RoutingTable
-from peerstack_kad.keys import Contact
 
 __all__ = ["diverse", "network_group"]
 

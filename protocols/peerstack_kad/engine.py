@@ -11,19 +11,19 @@ from peerstack.dht.namespaces import Namespaces
 from peerstack.dht.parameters import NetworkParameters
 from peerstack.dht.quorum import Placement
 from peerstack.dht.records import Signer
+from peerstack.dht.replica.contacts import Contact, key_of
+from peerstack.dht.replica.messages import Reply, Request
+from peerstack.dht.replica.rtt import RoundTrips
+from peerstack.dht.replica.seam import Outside, Rpc, RpcDone
 from peerstack.dht.store.contract import RecordStore
 from peerstack.errors import DeadlineExceeded, DialError, PeerstackError, StoreError
 from peerstack.identity import PeerId
 from peerstack_kad.buckets import Admission, RoutingTable
 from peerstack_kad.holder import Holder, HolderEvents
-from peerstack_kad.keys import Contact, key_of
 from peerstack_kad.lookup import LookupProgress, LookupRules
-from peerstack_kad.messages import Reply, Request
 from peerstack_kad.neighbourhood import Neighbourhood
 from peerstack_kad.offers import OfferBook
 from peerstack_kad.persistence import NodeState
-from peerstack_kad.rtt import RoundTrips
-from peerstack_kad.seam import Outside, Rpc, RpcDone
 
 __all__ = ["Engine", "failure_reason", "hop_outcome"]
 
@@ -144,7 +144,7 @@ class Engine:
         self.hood.heard(server.key, now)
 
     def request(self, peer: Contact, message: Request, timeout: float, done: RpcDone) -> None:
-        """Be the `peerstack_kad.seam.Rpc` of those who need no more than that."""
+        """Be the `peerstack.dht.replica.seam.Rpc` of those who need no more than that."""
         self.ask(peer, message, done, timeout=timeout)
 
     def known_servers(self, position: int, count: int) -> list[Contact]:

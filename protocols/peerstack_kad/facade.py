@@ -11,10 +11,10 @@ from peerstack.dht.arguments import check_ack, check_quorum, check_slot, check_t
 from peerstack.dht.contract import Ack, Answer, GetResult, LeaveReport, Lookup, PutResult, Question
 from peerstack.dht.policy import DELETED, draft_record, lifetime
 from peerstack.dht.records import Record, Slot, wire_key
+from peerstack.dht.replica.contacts import Contact, position_of
+from peerstack.dht.replica.messages import FindNode, GetReply, GetValue, NodesReply, Ping, PutReply, PutValue, Reply, Request
 from peerstack.errors import InvalidMessage, InvalidRecord, PeerstackError
 from peerstack.identity import PeerId
-from peerstack_kad.keys import Contact, position_of
-from peerstack_kad.messages import FindNode, GetReply, GetValue, NodesReply, Ping, PutReply, PutValue, Reply, Request
 from peerstack_kad.node import KademliaNode
 from peerstack_kad.putting import PutOrder
 

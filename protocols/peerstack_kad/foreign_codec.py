@@ -11,34 +11,13 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
+from peerstack.dht.replica.contacts import Contact
+from peerstack.dht.replica.limits import MAX_CLOSER
+from peerstack.dht.replica.messages import Done, FindNode, NodesReply, Ping, Request
 from peerstack.errors import InvalidMessage
 from peerstack_kad.codec import ReplyFrame, RequestFrame
-from peerstack_kad.codec_parts import (
-    CLOSER,
-    MAX_CLOSER,
-    MAX_PROVIDERS,
-    PROVIDER,
-    ContactReader,
-    check_key,
-    encode_peers,
-    parse_message,
-    read_provided,
-)
-from peerstack_kad.keys import Contact
-from peerstack_kad.messages import (
-    AddProvider,
-    Done,
-    FindNode,
-    GetProviders,
-    GetRaw,
-    NodesReply,
-    Ping,
-    ProvidersReply,
-    PutRaw,
-    RawReply,
-    Request,
-    Taken,
-)
+from peerstack_kad.codec_parts import CLOSER, MAX_PROVIDERS, PROVIDER, ContactReader, check_key, encode_peers, parse_message, read_provided
+from peerstack_kad.messages import AddProvider, GetProviders, GetRaw, ProvidersReply, PutRaw, RawReply, Taken
 
 if TYPE_CHECKING:
     from peerstack_kad.pb.kad_pb2 import Message

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+from peerstack.dht.replica.contacts import Contact
+from peerstack.dht.replica.messages import Ping, Reply
 from peerstack.errors import PeerstackError
 from peerstack_kad.engine import Engine
-from peerstack_kad.keys import Contact
-from peerstack_kad.messages import Ping, Reply
 
 __all__ = ["Forgetting"]
 

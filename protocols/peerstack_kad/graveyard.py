@@ -6,7 +6,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Final
 
-from peerstack_kad.keys import Contact
+from peerstack.dht.replica.contacts import Contact
 
 __all__ = ["Graveyard"]
 

@@ -14,12 +14,9 @@ from peerstack.dht.contract import Refusal, RefusalReason
 from peerstack.dht.namespaces import Namespaces
 from peerstack.dht.parameters import NetworkParameters
 from peerstack.dht.records import Record
-from peerstack.dht.store.contract import Outcome, RecordStore, Source, SourceKind, Status
-from peerstack.errors import DhtError, InvalidRecord, PeerstackError
-from peerstack_kad.buckets import RoutingTable
-from peerstack_kad.codec import MAX_CLOSER, MAX_PAGE_BYTES, MAX_PAGE_RECORDS
-from peerstack_kad.keys import KEY_BITS, Contact, key_bytes
-from peerstack_kad.messages import (
+from peerstack.dht.replica.contacts import KEY_BITS, Contact, key_bytes
+from peerstack.dht.replica.limits import MAX_CLOSER, MAX_PAGE_BYTES, MAX_PAGE_RECORDS
+from peerstack.dht.replica.messages import (
     Done,
     FindNode,
     GetReply,
@@ -38,11 +35,15 @@ from peerstack_kad.messages import (
     Request,
     Standing,
 )
+from peerstack.dht.replica.seam import Respond
+from peerstack.dht.replica.wire_keys import split_wire_key
+from peerstack.dht.store.contract import Outcome, RecordStore, Source, SourceKind, Status
+from peerstack.errors import DhtError, PeerstackError
+from peerstack_kad.buckets import RoutingTable
 from peerstack_kad.neighbourhood import Neighbourhood
 from peerstack_kad.offers import OfferBook
-from peerstack_kad.seam import Respond
 
-__all__ = ["Holder", "HolderEvents", "prefix_range", "split_wire_key"]
+__all__ = ["Holder", "HolderEvents", "prefix_range"]
 
 _NOTHING: Final = Standing(authoritative=False)
 
@@ -55,18 +56,6 @@ class HolderEvents:
     """``(who, whether it counted itself as settled)``: somebody began to pull from us."""
     left: Callable[[Contact, bool], None]
     """``(who, whether we were handed everything)``: somebody left for good."""
-
-
-def split_wire_key(key: bytes) -> tuple[str, bytes]:
-    """Namespace and raw key of ``/<namespace>/<raw key>``; namespaces contain no slash, so this is never ambiguous.
-
-    Raises:
-        InvalidRecord: It is no such key.
-    """
-    parts = key.split(b"/", 2)
-    if len(parts) != 3 or parts[0] or not parts[1].isascii():
-        raise InvalidRecord("a wire key is /<namespace>/ and the raw key")
-    return parts[1].decode("ascii"), parts[2]
 
 
 def prefix_range(position: int, prefix: int) -> tuple[bytes, bytes | None]:

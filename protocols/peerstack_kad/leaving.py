@@ -7,10 +7,11 @@ from typing import Final
 
 from peerstack.dht.contract import LeaveReport, Refusal, RefusalReason
 from peerstack.dht.records import Record
+from peerstack.dht.replica.contacts import Contact, key_bytes
+from peerstack.dht.replica.messages import Leave, Push, PushReply, Reply
 from peerstack.errors import PeerstackError
 from peerstack_kad.engine import Engine, failure_reason
-from peerstack_kad.keys import Contact, closest, key_bytes
-from peerstack_kad.messages import Leave, Push, PushReply, Reply
+from peerstack_kad.keys import closest
 from peerstack_kad.replication import batches
 
 __all__ = ["Leaving"]

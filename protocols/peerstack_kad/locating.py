@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 from peerstack.dht.contract import Hop, Lookup
 from peerstack.dht.records import wire_key
+from peerstack.dht.replica.contacts import Contact, key_bytes, position_of
+from peerstack.dht.replica.messages import FindNode
+from peerstack.dht.replica.seam import Finished
 from peerstack.errors import Unavailable
 from peerstack_kad.engine import Engine
-from peerstack_kad.keys import Contact, key_bytes, position_of
-from peerstack_kad.messages import FindNode
-from peerstack_kad.seam import Finished
 from peerstack_kad.walk import Walk, closer_in_nodes
 
 __all__ = ["Locate"]

@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from peerstack.dht.contract import Hop, HopOutcome
+from peerstack.dht.replica.contacts import Contact
 from peerstack_kad.candidates import Candidate, Path, State
-from peerstack_kad.keys import Contact
 
 __all__ = ["MAX_CLOSER", "Ask", "LookupProgress", "LookupRules"]
 

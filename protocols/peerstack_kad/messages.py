@@ -1,11 +1,4 @@
-"""Requests and replies, as the rest of the plugin sees them: what `codec` writes and reads, and what simulations pass as they are.
-
-`FindNode`, `GetValue`, `PutValue` and `Ping` are libp2p's. `Pull`, `Push` and `Leave` are our own, between servers of one network:
-
-* `Pull` asks for everything another server holds in a region, page by page: taking over, and meeting after a partition.
-* `Push` gives records from holder to holder: repair, replication, handoff and leaving. It is never refused for lack of room in a set.
-* `Offer` names records by their digests, so that copies that are equal need not be pushed.
-* `Leave` says that the sender goes for good, after it pushed what it held.
+"""Requests and replies that only Kademlia has, beside those of `peerstack.dht.replica.messages`.
 
 `AddProvider` and `GetProviders` are libp2p's and served on every id. `GetRaw` and `PutRaw` are what GET_VALUE and PUT_VALUE mean on
 foreign ids, where values have no header and no signature of ours.
@@ -13,161 +6,17 @@ foreign ids, where values have no header and no signature of ours.
 
 from __future__ import annotations
 
-import enum
 from dataclasses import dataclass
 
 from peerstack.dht.contract import Refusal
-from peerstack.dht.records import Record
-from peerstack.dht.store.contract import Cursor, Outcome
-from peerstack_kad.keys import Contact, position_of
+from peerstack.dht.replica.contacts import Contact, position_of
+from peerstack.dht.replica.messages import Reply, Request
 
-__all__ = [
-    "AddProvider",
-    "Done",
-    "FindNode",
-    "GetProviders",
-    "GetRaw",
-    "GetReply",
-    "GetValue",
-    "Leave",
-    "Malformed",
-    "NodesReply",
-    "Offer",
-    "OfferAnswer",
-    "OfferReply",
-    "Offered",
-    "Ping",
-    "ProvidersReply",
-    "Pull",
-    "PullReply",
-    "Push",
-    "PushReply",
-    "PutRaw",
-    "PutReply",
-    "PutValue",
-    "RawReply",
-    "Reply",
-    "Request",
-    "Standing",
-    "Taken",
-]
+__all__ = ["AddProvider", "GetProviders", "GetRaw", "ProvidersReply", "PutRaw", "RawReply", "Taken"]
 
 
 @dataclass(slots=True)
-class Standing:
-    """What an answer is worth."""
-
-    authoritative: bool
-    """Whether the answering node counts itself as responsible and as up to date."""
-    responsible: tuple[Contact, ...] = ()
-    """Whom it counts as responsible for the key, itself included, closest first; the silent are counted until they are forgotten."""
-
-
-@dataclass(slots=True)
-class Ping:
-    """Are you there?"""
-
-
-@dataclass(slots=True)
-class FindNode:
-    """Name the closest servers you know."""
-
-    key: bytes = b""
-    """A wire key or a peer id's bytes; empty where `position` was chosen for its own sake."""
-    position: int = 0
-
-    @classmethod
-    def of(cls, key: bytes) -> FindNode:
-        """Ask for the surroundings of a key."""
-        return cls(key, position_of(key))
-
-
-@dataclass(slots=True)
-class GetValue:
-    """Answer with the records of a key, or with one of them, and name the closest servers."""
-
-    key: bytes
-    """The wire key."""
-    position: int
-    subkey: bytes | None = None
-    """None: every subkey."""
-
-
-@dataclass(slots=True)
-class PutValue:
-    """Store what a client wrote."""
-
-    record: Record
-
-
-@dataclass(slots=True)
-class Pull:
-    """Hand over everything you hold within a prefix of the sender's position."""
-
-    prefix: int
-    """Leading bits that a key shares with the sender's position, at least."""
-    settled: bool
-    """Whether the sender counts itself as authoritative already."""
-    after: Cursor | None = None
-    """Where the page before ended."""
-
-
-@dataclass(slots=True)
-class Push:
-    """Take these records, as one holder from another."""
-
-    records: tuple[Record, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Offered:
-    """One record, by its digest."""
-
-    position: bytes
-    """Of its key, 32 bytes."""
-    subkey: bytes
-    digest: bytes
-    """Of its header, 32 bytes."""
-    whole: bool
-    """Whether the sender holds its value, not only the header remembered."""
-    members: bytes
-    """8 bytes that stand for the responsible set as the sender counts it."""
-
-
-@dataclass(slots=True)
-class Offer:
-    """Say of each of these records whether you hold it equal."""
-
-    entries: tuple[Offered, ...]
-
-
-class OfferAnswer(enum.IntEnum):
-    """What is held of a record that was offered."""
-
-    DIFFERENT = 0
-    """Nothing, or another record, lesser or greater."""
-    EQUAL = 1
-    CONFIRMED = 2
-    """Equal, and the answering node counts itself as responsible and up to date."""
-
-
-@dataclass(slots=True)
-class Leave:
-    """The sender leaves for good."""
-
-    handed: bool
-    """Whether the receiver was given everything it becomes responsible for."""
-
-
-@dataclass(slots=True)
-class Malformed:
-    """A request that parses but carries a record that is none: refused without a look into the store."""
-
-    refusal: Refusal
-
-
-@dataclass(slots=True)
-class AddProvider:
+class AddProvider(Request):
     """The sender has what these keys name."""
 
     keys: tuple[bytes, ...]
@@ -177,7 +26,7 @@ class AddProvider:
 
 
 @dataclass(slots=True)
-class GetProviders:
+class GetProviders(Request):
     """Name who has what a key names, and the closest servers."""
 
     key: bytes
@@ -190,7 +39,7 @@ class GetProviders:
 
 
 @dataclass(slots=True)
-class GetRaw:
+class GetRaw(Request):
     """Answer with the value of a key, and name the closest servers."""
 
     key: bytes
@@ -204,7 +53,7 @@ class GetRaw:
 
 
 @dataclass(slots=True)
-class PutRaw:
+class PutRaw(Request):
     """Store a value."""
 
     key: bytes
@@ -213,74 +62,8 @@ class PutRaw:
     """When it is written, microseconds since 1970: js reads no record without a time."""
 
 
-Request = Ping | FindNode | GetValue | PutValue | Pull | Push | Offer | Leave | Malformed | AddProvider | GetProviders | GetRaw | PutRaw
-
-
 @dataclass(slots=True)
-class NodesReply:
-    """The closest servers, closest first."""
-
-    closer: tuple[Contact, ...]
-
-
-@dataclass(slots=True)
-class GetReply:
-    """What is held of a key: live records, and the headers remembered of dead ones."""
-
-    records: tuple[Record, ...]
-    closer: tuple[Contact, ...]
-    standing: Standing
-    refusal: Refusal | None = None
-    """Why there is no answer (the store failed, the namespace is not served)."""
-
-
-@dataclass(slots=True)
-class PutReply:
-    """What became of a record."""
-
-    refusal: Refusal | None
-    """None: it was committed to the store."""
-    standing: Standing
-
-
-@dataclass(slots=True)
-class PullReply:
-    """One page of a region."""
-
-    records: tuple[Record, ...]
-    standing: Standing
-    """`authoritative`: whether the source is up to date in its whole neighbourhood; `responsible`: all servers it counts there."""
-    known: bool
-    """Whether the source counted the sender as a server before this request."""
-    next: Cursor | None = None
-    """Where this page ended; None on the last one."""
-    silent_s: tuple[float, ...] = ()
-    """How long ago each of ``standing.responsible`` was last heard of: so that nobody is kept by hearsay alone."""
-    refusal: Refusal | None = None
-    """Why nothing was handed over: the store cannot be read."""
-
-
-@dataclass(slots=True)
-class PushReply:
-    """What became of each record pushed, in order; a superseded one carries the greater record."""
-
-    outcomes: tuple[Outcome, ...]
-
-
-@dataclass(slots=True)
-class OfferReply:
-    """What is held of each record offered, in order."""
-
-    answers: tuple[OfferAnswer, ...]
-
-
-@dataclass(slots=True)
-class Done:
-    """Answers `Ping` and `Leave`."""
-
-
-@dataclass(slots=True)
-class ProvidersReply:
+class ProvidersReply(Reply):
     """Who has it, as far as is known, and the closest servers."""
 
     providers: tuple[Contact, ...]
@@ -288,7 +71,7 @@ class ProvidersReply:
 
 
 @dataclass(slots=True)
-class RawReply:
+class RawReply(Reply):
     """What is held of a key, when it was received (microseconds since 1970), and the closest servers."""
 
     value: bytes | None
@@ -297,12 +80,9 @@ class RawReply:
 
 
 @dataclass(slots=True)
-class Taken:
+class Taken(Reply):
     """Answers `PutRaw` and `AddProvider`; a refusal resets the stream on foreign ids."""
 
     refusal: Refusal | None = None
     time_us: int = 0
     """When the value was stored."""
-
-
-Reply = NodesReply | GetReply | PutReply | PullReply | PushReply | OfferReply | Done | ProvidersReply | RawReply | Taken

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 
-from peerstack_kad.keys import position_of
+from peerstack.dht.replica.contacts import position_of
 
 __all__ = ["NearestKeys"]
 

@@ -16,7 +16,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from peerstack.dht.quorum import majority
-from peerstack_kad.keys import KEY_BITS, Contact, closest, common_prefix
+from peerstack.dht.replica.contacts import KEY_BITS, Contact
+from peerstack_kad.keys import closest, common_prefix
 
 __all__ = ["Member", "Neighbourhood"]
 

@@ -10,6 +10,11 @@ from peerstack.dht.contract import LeaveReport, Lookup, PutResult
 from peerstack.dht.namespaces import Namespaces
 from peerstack.dht.parameters import NetworkParameters
 from peerstack.dht.records import Record, Signer, Slot
+from peerstack.dht.replica.contacts import Contact
+from peerstack.dht.replica.messages import FindNode, Leave, Ping, PullReply, Request
+from peerstack.dht.replica.readiness import Readiness
+from peerstack.dht.replica.seam import Finished, Outside, Respond, Rpc
+from peerstack.dht.replica.timers import Timers
 from peerstack.dht.store.contract import RecordStore
 from peerstack.errors import Closed, PeerstackError
 from peerstack.identity import PeerId
@@ -19,17 +24,13 @@ from peerstack_kad.engine import Engine
 from peerstack_kad.forgetting import Forgetting
 from peerstack_kad.getting import Get, GetAll
 from peerstack_kad.holder import HolderEvents
-from peerstack_kad.keys import Contact
 from peerstack_kad.leaving import Leaving
 from peerstack_kad.locating import Locate
-from peerstack_kad.maintenance import Refresher, Timers
-from peerstack_kad.messages import FindNode, Leave, Ping, PullReply, Request
+from peerstack_kad.maintenance import Refresher
 from peerstack_kad.persistence import NodeState
 from peerstack_kad.putting import Put, PutOrder
-from peerstack_kad.readiness import Readiness
 from peerstack_kad.renewal import Renewals
 from peerstack_kad.replication import Replication
-from peerstack_kad.seam import Finished, Outside, Respond, Rpc
 from peerstack_kad.takeover import PullFrom, TakeOver
 from peerstack_kad.topology import topology
 

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from peerstack.dht.records import Record, Slot
+from peerstack.dht.replica.contacts import Contact
 from peerstack.dht.store.storage import MemorySideTable, SideTable, ignore
 from peerstack.errors import InvalidRecord, StoreError
 from peerstack_kad.codec_parts import CLOSER, RESPONSIBLE, ContactReader, encode_peers
-from peerstack_kad.keys import Contact
 
 __all__ = ["NodeState", "OwnRecord", "Remembered"]
 

@@ -11,6 +11,9 @@ from peerstack.dht.clock import to_microseconds
 from peerstack.dht.contract import LeaveReport
 from peerstack.dht.namespaces import Namespace, Namespaces
 from peerstack.dht.parameters import KADEMLIA_PRESETS, NetworkParameters
+from peerstack.dht.replica.contacts import Contact
+from peerstack.dht.replica.messages import Push, PutValue, Request
+from peerstack.dht.replica.seam import Respond
 from peerstack.dht.store import RecordStore, Rules
 from peerstack.errors import Closed, ConfigError, PeerstackError
 from peerstack.identity import PeerId, PublicKey
@@ -30,14 +33,11 @@ from peerstack_kad.content_calls import ContentCalls
 from peerstack_kad.diversity import diverse, network_group
 from peerstack_kad.foreign_codec import ForeignCodec
 from peerstack_kad.foreign_node import ForeignNode
-from peerstack_kad.keys import Contact
-from peerstack_kad.messages import Push, PutValue, Request
 from peerstack_kad.node import KademliaNode, NodeSettings
 from peerstack_kad.persistence import NodeState
 from peerstack_kad.public_namespaces import IpnsNamespace, PublicKeyNamespace
 from peerstack_kad.raw_values import RawNamespace, RawNamespaces
 from peerstack_kad.rpc import RpcLimits, StreamRpc
-from peerstack_kad.seam import Respond
 
 __all__ = ["PROTOCOL_ID", "Kademlia"]
 

@@ -8,14 +8,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from peerstack.dht.contract import Provider
+from peerstack.dht.replica.contacts import Contact, position_of
+from peerstack.dht.replica.messages import Done, FindNode, Reply
+from peerstack.dht.replica.seam import Finished
 from peerstack.errors import PeerstackError, Unavailable
 from peerstack.identity import PeerId
 from peerstack_kad.engine import Engine
-from peerstack_kad.keys import Contact, position_of
 from peerstack_kad.locating import Locate
-from peerstack_kad.messages import AddProvider, Done, FindNode, GetProviders, ProvidersReply, Reply, Taken
+from peerstack_kad.messages import AddProvider, GetProviders, ProvidersReply, Taken
 from peerstack_kad.provider_records import ProviderRecords
-from peerstack_kad.seam import Finished
 from peerstack_kad.walk import Walk
 
 __all__ = ["FindProviders", "Provide", "was_told"]

@@ -14,13 +14,13 @@ from peerstack.dht.contract import Ack, PutResult, RefusalReason
 from peerstack.dht.policy import Lifetime, draft_record
 from peerstack.dht.quorum import PutTally, majority
 from peerstack.dht.records import Record, Slot
+from peerstack.dht.replica.contacts import Contact
+from peerstack.dht.replica.messages import PutReply, PutValue, Reply
+from peerstack.dht.replica.seam import Finished
 from peerstack.errors import DeadlineExceeded, InvalidMessage, InvalidRecord, PeerstackError
 from peerstack.identity import PeerId
 from peerstack_kad.engine import Engine, failure_reason
-from peerstack_kad.keys import Contact
-from peerstack_kad.messages import PutReply, PutValue, Reply
 from peerstack_kad.reading import Reading
-from peerstack_kad.seam import Finished
 
 __all__ = ["Put", "PutOrder", "Spread"]
 

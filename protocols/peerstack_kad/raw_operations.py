@@ -9,14 +9,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from peerstack.dht.contract import Refusal
+from peerstack.dht.replica.contacts import Contact
+from peerstack.dht.replica.messages import FindNode, Reply
+from peerstack.dht.replica.seam import Finished
 from peerstack.errors import InvalidRecord, KeyNotFound, PeerstackError, StreamReset, Unavailable, ValueTooLarge
 from peerstack.identity import PeerId
 from peerstack_kad.engine import Engine
-from peerstack_kad.keys import Contact
 from peerstack_kad.locating import Locate
-from peerstack_kad.messages import FindNode, GetRaw, PutRaw, RawReply, Reply, Taken
+from peerstack_kad.messages import GetRaw, PutRaw, RawReply, Taken
 from peerstack_kad.raw_values import RawNamespaces, RawValues
-from peerstack_kad.seam import Finished
 from peerstack_kad.walk import Walk
 
 __all__ = ["GetRawValue", "PutRawValue", "RawPutResult"]

@@ -8,11 +8,11 @@ from peerstack.dht.namespaces import Namespace
 from peerstack.dht.policy import validate
 from peerstack.dht.quorum import GetTally
 from peerstack.dht.records import Record, wire_key
+from peerstack.dht.replica.contacts import Contact, position_of
+from peerstack.dht.replica.messages import GetReply, GetValue, Push, Reply
 from peerstack.errors import PeerstackError, Unavailable
 from peerstack.identity import PeerId
 from peerstack_kad.engine import Engine
-from peerstack_kad.keys import Contact, position_of
-from peerstack_kad.messages import GetReply, GetValue, Push, Reply
 from peerstack_kad.walk import Walk
 
 __all__ = ["Reading"]

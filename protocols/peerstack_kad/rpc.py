@@ -14,6 +14,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
 from peerstack.addresses import AddressCache
+from peerstack.dht.replica.contacts import Contact
+from peerstack.dht.replica.messages import Request
+from peerstack.dht.replica.seam import RpcDone
 from peerstack.errors import Closed, ConfigError, ConnectionLost, DeadlineExceeded, InvalidAddress, LimitExceeded, PeerstackError
 from peerstack.identity import PeerId
 from peerstack.plugin import PluginContext, Stream
@@ -21,9 +24,7 @@ from peerstack_kad.announcing import Announcer
 from peerstack_kad.channel import Channel, Pending, finish
 from peerstack_kad.codec import ReplyFrame, RequestFrame
 from peerstack_kad.foreign_codec import ForeignCodec
-from peerstack_kad.keys import Contact
-from peerstack_kad.messages import AddProvider, PutRaw, Request
-from peerstack_kad.seam import RpcDone
+from peerstack_kad.messages import AddProvider, PutRaw
 from peerstack_kad.served import Serve, ServedStream
 
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ class StreamRpc:
         self._closed = False
 
     def request(self, peer: Contact, message: Request, timeout: float, done: RpcDone) -> None:
-        """See `peerstack_kad.seam.Rpc.request`."""
+        """See `peerstack.dht.replica.seam.Rpc.request`."""
         pending = Pending(message, done, lambda: None)
         error = self._refusal(peer, message)
         if error is not None:

@@ -6,14 +6,14 @@ import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from peerstack.dht.replica.limits import MAX_MESSAGE_BYTES
+from peerstack.dht.replica.messages import Reply, Request
+from peerstack.dht.replica.seam import Respond
 from peerstack.errors import PeerstackError
 from peerstack.identity import PeerId
 from peerstack.plugin import Stream
 from peerstack_kad.codec import ReplyFrame, RequestFrame
-from peerstack_kad.codec_parts import MAX_MESSAGE_BYTES
-from peerstack_kad.messages import Reply, Request
 from peerstack_kad.outbox import Outbox
-from peerstack_kad.seam import Respond
 
 if TYPE_CHECKING:
     from peerstack_kad.rpc import StreamRpc

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Final
 
+from peerstack.dht.replica.contacts import Contact
+from peerstack.dht.replica.messages import Pull, PullReply, Reply
+from peerstack.dht.replica.seam import Outside, Rpc
 from peerstack.dht.store.contract import Cursor, Outcome, RecordStore, Source, SourceKind, Status
 from peerstack.errors import InvalidMessage, PeerstackError, Unavailable
-from peerstack_kad.keys import Contact
-from peerstack_kad.messages import Pull, PullReply, Reply
 from peerstack_kad.neighbourhood import Neighbourhood
-from peerstack_kad.seam import Outside, Rpc
 
 __all__ = ["PullFrom", "TakeOver"]
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from peerstack.dht.replica.contacts import key_bytes
 from peerstack_kad.buckets import Entry
 from peerstack_kad.engine import Engine
-from peerstack_kad.keys import key_bytes
 
 __all__ = ["topology"]
 

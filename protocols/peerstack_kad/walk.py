@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from peerstack.dht.replica.contacts import Contact
+from peerstack.dht.replica.messages import NodesReply, Reply, Request
 from peerstack.errors import PeerstackError
 from peerstack_kad.engine import Engine, hop_outcome
-from peerstack_kad.keys import Contact
 from peerstack_kad.lookup import LookupProgress
-from peerstack_kad.messages import NodesReply, Reply, Request
 
 __all__ = ["Walk", "closer_in_nodes"]
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 from peerstack_kad.buckets import STALE_AFTER, RoutingTable
-from peerstack_kad.keys import KEY_BITS, Contact, common_prefix
+from peerstack_kad.keys import common_prefix
 
+from peerstack.dht.replica.contacts import KEY_BITS, Contact
 from peerstack.identity import PeerId
 
 _TOP = KEY_BITS - 8

@@ -9,11 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from peerstack_kad.codec import Codec, RequestFrame
 from peerstack_kad.foreign_codec import ForeignCodec
-from peerstack_kad.keys import position_of
-from peerstack_kad.messages import FindNode, GetProviders, GetRaw, GetValue, Leave, Ping, Pull, Push, PutRaw, PutValue, Request
+from peerstack_kad.messages import GetProviders, GetRaw, PutRaw
 from peerstack_kad.pb.kad_pb2 import Message
 
 from peerstack.dht.records import Slot
+from peerstack.dht.replica.contacts import position_of
+from peerstack.dht.replica.messages import FindNode, GetValue, Leave, Ping, Pull, Push, PutValue, Request
 from peerstack.errors import InvalidMessage
 from peerstack.testing.store_conformance import RecordMaker
 

@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from peerstack_kad.buckets import RoutingTable
-from peerstack_kad.keys import Contact, closest
+from peerstack_kad.keys import closest
 from peerstack_kad.lookup import LookupProgress, LookupRules
 
 from peerstack.dht.contract import HopOutcome
+from peerstack.dht.replica.contacts import Contact
 from peerstack.identity import PeerId
 from tests.sim.static_network import StaticNetwork, compare, expected_success
 

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from peerstack_kad.buckets import RoutingTable
-from peerstack_kad.keys import Contact
 from peerstack_kad.lookup import LookupProgress, LookupRules
 
+from peerstack.dht.replica.contacts import Contact
 from peerstack.identity import PeerId
 
 

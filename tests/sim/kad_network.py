@@ -11,17 +11,18 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from peerstack_kad.facade import DhtCalls
-from peerstack_kad.keys import KEY_BITS, Contact, closest, common_prefix, key_of, spread
-from peerstack_kad.messages import Reply, Request
+from peerstack_kad.keys import closest, common_prefix, spread
 from peerstack_kad.neighbourhood import Member
 from peerstack_kad.node import KademliaNode, NodeSettings
 from peerstack_kad.persistence import NodeState
-from peerstack_kad.seam import Rpc, RpcDone
 
 from peerstack.dht.clock import to_microseconds
 from peerstack.dht.contract import Dht
 from peerstack.dht.namespaces import Namespaces
 from peerstack.dht.parameters import KADEMLIA_PRESETS, NetworkParameters
+from peerstack.dht.replica.contacts import KEY_BITS, Contact, key_of
+from peerstack.dht.replica.messages import Reply, Request
+from peerstack.dht.replica.seam import Rpc, RpcDone
 from peerstack.dht.store import MemoryStore, RecordStore, Rules, StoreLimits
 from peerstack.errors import Closed, DeadlineExceeded, PeerstackError
 from peerstack.identity import PeerId, PrivateKey

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from peerstack_kad import holder, neighbourhood, renewal, takeover
-from peerstack_kad.messages import PutReply
 
 from peerstack.dht import namespaces, policy
 from peerstack.dht.quorum import GetTally, PutTally, Tally
+from peerstack.dht.replica.messages import PutReply
 from peerstack.dht.store import decision, memory
 from peerstack.dht.store.contract import Outcome, Status
 from tests.sim.play import play

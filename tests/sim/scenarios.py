@@ -9,12 +9,11 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from math import comb
 
-from peerstack_kad.keys import Contact, key_of, position_of
-from peerstack_kad.messages import FindNode, GetReply, GetValue, NodesReply, Push, PutReply, PutValue, Reply, Request, Standing
-
 from peerstack.dht.contract import RefusalReason
 from peerstack.dht.namespaces import LatestVersion, Namespaces
 from peerstack.dht.records import wire_key
+from peerstack.dht.replica.contacts import Contact, key_of, position_of
+from peerstack.dht.replica.messages import FindNode, GetReply, GetValue, NodesReply, Push, PutReply, PutValue, Reply, Request, Standing
 from peerstack.dht.store import MemoryStore, Rules, StoreLimits
 from peerstack.errors import PeerstackError, QuorumNotMet
 from peerstack.identity import PrivateKey

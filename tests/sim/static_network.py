@@ -14,9 +14,9 @@ from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from peerstack_kad.keys import KEY_BITS, Contact
 from peerstack_kad.lookup import LookupProgress, LookupRules
 
+from peerstack.dht.replica.contacts import KEY_BITS, Contact
 from peerstack.identity import PeerId
 
 __all__ = ["LookupSample", "StaticNetwork", "compare", "expected_success"]

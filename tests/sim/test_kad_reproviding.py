@@ -8,12 +8,13 @@ from dataclasses import replace
 
 import pytest
 from peerstack_kad.content import Content
-from peerstack_kad.keys import Contact, position_of
-from peerstack_kad.messages import AddProvider, FindNode, GetProviders, ProvidersReply, Reply, Request
+from peerstack_kad.messages import AddProvider, GetProviders, ProvidersReply
 from peerstack_kad.provider_records import ProviderRecords
 from peerstack_kad.reproviding import Sweep
 
 from peerstack.dht.parameters import KADEMLIA_PRESETS
+from peerstack.dht.replica.contacts import Contact, position_of
+from peerstack.dht.replica.messages import FindNode, Reply, Request
 from peerstack.identity import PeerId
 from tests.sim.kad_network import NodeOptions, SimulatedKademlia, SimulatedNode
 

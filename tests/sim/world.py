@@ -9,12 +9,11 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TypeVar
 
-from peerstack_kad.keys import position_of
-
 from peerstack.dht.clock import to_microseconds
 from peerstack.dht.contract import Ack, PutResult
 from peerstack.dht.parameters import NetworkParameters
 from peerstack.dht.records import Record, wire_key
+from peerstack.dht.replica.contacts import position_of
 from peerstack.errors import Closed, DeadlineExceeded, KeyNotFound, PeerstackError, QuorumNotMet, Unavailable
 from peerstack.identity import PeerId
 from peerstack.testing.message_network import LinkModel

@@ -6,12 +6,17 @@ from pathlib import Path
 from typing import Final
 
 from peerstack_kad.codec import Codec, ReplyFrame, RequestFrame
-from peerstack_kad.keys import Contact, position_of
-from peerstack_kad.messages import (
-    AddProvider,
+from peerstack_kad.messages import AddProvider, GetProviders, ProvidersReply, Taken
+from peerstack_kad.offers import members_digest
+
+from peerstack.addresses import Address
+from peerstack.dht.contract import Refusal, RefusalReason
+from peerstack.dht.parameters import KADEMLIA_PRESETS
+from peerstack.dht.records import Draft, Record, Slot
+from peerstack.dht.replica.contacts import Contact, position_of
+from peerstack.dht.replica.messages import (
     Done,
     FindNode,
-    GetProviders,
     GetReply,
     GetValue,
     Leave,
@@ -21,7 +26,6 @@ from peerstack_kad.messages import (
     Offered,
     OfferReply,
     Ping,
-    ProvidersReply,
     Pull,
     PullReply,
     Push,
@@ -31,14 +35,7 @@ from peerstack_kad.messages import (
     Reply,
     Request,
     Standing,
-    Taken,
 )
-from peerstack_kad.offers import members_digest
-
-from peerstack.addresses import Address
-from peerstack.dht.contract import Refusal, RefusalReason
-from peerstack.dht.parameters import KADEMLIA_PRESETS
-from peerstack.dht.records import Draft, Record, Slot
 from peerstack.dht.store.contract import Outcome, Status
 from peerstack.identity import PrivateKey
 

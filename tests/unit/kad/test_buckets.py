@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 from peerstack_kad.buckets import STALE_AFTER, ContactAdded, ContactRemoved, PingContact, RoutingTable
-from peerstack_kad.keys import Contact
 
+from peerstack.dht.replica.contacts import Contact
 from peerstack.identity import PeerId
 
 K = 3

@@ -1,14 +1,17 @@
 from __future__ import annotations
 
 import pytest
-from peerstack_kad.codec import MAX_PAGE_RECORDS, Codec, ReplyFrame, RequestFrame
-from peerstack_kad.codec_parts import MAX_CLOSER, MAX_MESSAGE_BYTES
-from peerstack_kad.keys import Contact, key_bytes, position_of
-from peerstack_kad.messages import (
-    AddProvider,
+from peerstack_kad.codec import Codec, ReplyFrame, RequestFrame
+from peerstack_kad.messages import AddProvider, GetProviders, ProvidersReply, Taken
+from peerstack_kad.pb.kad_pb2 import Message
+
+from peerstack.dht.contract import Refusal, RefusalReason
+from peerstack.dht.records import Record, Slot
+from peerstack.dht.replica.contacts import Contact, key_bytes, position_of
+from peerstack.dht.replica.limits import MAX_CLOSER, MAX_MESSAGE_BYTES, MAX_PAGE_RECORDS
+from peerstack.dht.replica.messages import (
     Done,
     FindNode,
-    GetProviders,
     GetReply,
     GetValue,
     Leave,
@@ -19,7 +22,6 @@ from peerstack_kad.messages import (
     Offered,
     OfferReply,
     Ping,
-    ProvidersReply,
     Pull,
     PullReply,
     Push,
@@ -29,12 +31,7 @@ from peerstack_kad.messages import (
     Reply,
     Request,
     Standing,
-    Taken,
 )
-from peerstack_kad.pb.kad_pb2 import Message
-
-from peerstack.dht.contract import Refusal, RefusalReason
-from peerstack.dht.records import Record, Slot
 from peerstack.dht.store import Outcome, Status
 from peerstack.errors import InvalidMessage
 from peerstack.identity import PeerId

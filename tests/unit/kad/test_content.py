@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 from peerstack_kad import Kademlia
-from peerstack_kad.keys import Contact
-from peerstack_kad.messages import AddProvider, GetRaw, PutRaw, RawReply, Reply, Request, Taken
+from peerstack_kad.messages import AddProvider, GetRaw, PutRaw, RawReply, Taken
 
 from peerstack import Host, PrivateKey, preset
 from peerstack.dht.contract import Providers
+from peerstack.dht.replica.contacts import Contact
+from peerstack.dht.replica.messages import Reply, Request
 from peerstack.errors import ConfigError, InvalidRecord, KeyNotFound, PeerstackError, StreamReset, Unavailable, ValueTooLarge
 from peerstack.net.memory import MemoryNetwork, MemoryTransport
 from peerstack.testing.virtual_time import seeded_environment

@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 from peerstack_kad.buckets import RoutingTable
 from peerstack_kad.diversity import diverse, network_group
-from peerstack_kad.keys import Contact
 
 from peerstack.addresses import Address
+from peerstack.dht.replica.contacts import Contact
 from peerstack.identity import PeerId
 
 

@@ -3,27 +3,11 @@ from __future__ import annotations
 import pytest
 from peerstack_kad.codec import Codec, ReplyFrame, RequestFrame
 from peerstack_kad.foreign_codec import ForeignCodec, rfc3339
-from peerstack_kad.keys import Contact
-from peerstack_kad.messages import (
-    AddProvider,
-    Done,
-    FindNode,
-    GetProviders,
-    GetRaw,
-    Leave,
-    NodesReply,
-    Ping,
-    ProvidersReply,
-    Pull,
-    Push,
-    PutRaw,
-    RawReply,
-    Reply,
-    Request,
-    Taken,
-)
+from peerstack_kad.messages import AddProvider, GetProviders, GetRaw, ProvidersReply, PutRaw, RawReply, Taken
 from peerstack_kad.pb.kad_pb2 import Message
 
+from peerstack.dht.replica.contacts import Contact
+from peerstack.dht.replica.messages import Done, FindNode, Leave, NodesReply, Ping, Pull, Push, Reply, Request
 from peerstack.errors import InvalidMessage
 from peerstack.identity import PeerId
 

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 from peerstack_kad.graveyard import Graveyard
-from peerstack_kad.keys import Contact
 
+from peerstack.dht.replica.contacts import Contact
 from peerstack.identity import PeerId
 
 

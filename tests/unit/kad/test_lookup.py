@@ -1,9 +1,9 @@
 from __future__ import annotations
 
-from peerstack_kad.keys import Contact
 from peerstack_kad.lookup import MAX_CLOSER, LookupProgress, LookupRules
 
 from peerstack.dht.contract import HopOutcome
+from peerstack.dht.replica.contacts import Contact
 from peerstack.identity import PeerId
 
 OWN = 1 << 255

@@ -4,31 +4,10 @@ import asyncio
 from typing import Any
 
 from peerstack_kad.keys import common_prefix
-from peerstack_kad.maintenance import Timers
-from peerstack_kad.messages import FindNode
 
+from peerstack.dht.replica.messages import FindNode
 from peerstack.testing import virtual_time
-from tests.sim.kad_network import LoopOutside, SimulatedKademlia
-
-
-def test_periodic_actions_repeat_at_spread_times_and_stop() -> None:
-    async def main() -> None:
-        outside = LoopOutside("timers")
-        timers = Timers(outside)
-        at: list[float] = []
-        timers.every("tick", 8.0, lambda: at.append(outside.time()))
-        await asyncio.sleep(400)
-        gaps = [later - earlier for earlier, later in zip([0.0, *at], at, strict=False)]
-        assert 400 / 9 <= len(at) <= 400 / 7
-        assert all(7.0 <= gap <= 9.0 for gap in gaps)
-        assert len(set(gaps)) > 1
-        timers.stop()
-        count = len(at)
-        await asyncio.sleep(100)
-        assert len(at) == count
-        assert outside.timers == 0
-
-    virtual_time.run(main())
+from tests.sim.kad_network import SimulatedKademlia
 
 
 def test_every_bucket_where_nothing_was_looked_up_is_refreshed_inside_its_own_range() -> None:

@@ -2,8 +2,9 @@ from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
-from peerstack_kad.keys import position_of
 from peerstack_kad.nearest import NearestKeys
+
+from peerstack.dht.replica.contacts import position_of
 
 OWN = position_of(b"own")
 KEYS = st.integers(0, 30).map(lambda number: str(number).encode())

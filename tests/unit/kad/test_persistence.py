@@ -5,10 +5,10 @@ from collections.abc import Callable
 
 import pytest
 from peerstack_kad.acquaintances import Acquaintances
-from peerstack_kad.keys import Contact
 from peerstack_kad.persistence import NodeState, OwnRecord, Remembered
 
 from peerstack.dht.records import Slot
+from peerstack.dht.replica.contacts import Contact
 from peerstack.dht.store.storage import MemorySideTable, ignore
 from peerstack.errors import KeyNotFound, StoreError, Unavailable
 from peerstack.identity import PeerId

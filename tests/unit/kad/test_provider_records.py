@@ -1,9 +1,9 @@
 from __future__ import annotations
 
-from peerstack_kad.keys import Contact, position_of
 from peerstack_kad.provider_records import ProviderLimits, ProviderRecords
 
 from peerstack.dht.contract import RefusalReason
+from peerstack.dht.replica.contacts import Contact, position_of
 from peerstack.dht.store.storage import MemorySideTable
 from peerstack.identity import PeerId
 

@@ -3,10 +3,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pytest
-from peerstack_kad.keys import position_of
 from peerstack_kad.raw_values import MAX_RAW_BYTES, RawNamespaces, RawValues, namespace_of
 
 from peerstack.dht.contract import Refusal, RefusalReason
+from peerstack.dht.replica.contacts import position_of
 from peerstack.dht.store.storage import MemorySideTable
 from peerstack.errors import InvalidRecord
 

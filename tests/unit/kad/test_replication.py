@@ -5,10 +5,10 @@ from collections.abc import Coroutine
 from typing import Any
 
 import pytest
-from peerstack_kad.keys import key_of
-from peerstack_kad.messages import Offer, Pull, Push
 
 from peerstack.dht.records import Record, Slot
+from peerstack.dht.replica.contacts import key_of
+from peerstack.dht.replica.messages import Offer, Pull, Push
 from peerstack.dht.store.contract import Source, SourceKind
 from peerstack.testing import virtual_time
 from tests.sim.kad_network import SimulatedKademlia

@@ -12,30 +12,16 @@ import pytest
 from peerstack_kad import PROTOCOL_ID, Kademlia
 from peerstack_kad.codec import Codec, ReplyFrame, RequestFrame
 from peerstack_kad.foreign_codec import ForeignCodec
-from peerstack_kad.keys import Contact
-from peerstack_kad.messages import (
-    AddProvider,
-    Done,
-    FindNode,
-    GetRaw,
-    Leave,
-    NodesReply,
-    Ping,
-    Pull,
-    Push,
-    PutRaw,
-    RawReply,
-    Reply,
-    Request,
-    Taken,
-)
+from peerstack_kad.messages import AddProvider, GetRaw, PutRaw, RawReply, Taken
 from peerstack_kad.pb.kad_pb2 import Message
 from peerstack_kad.rpc import RpcLimits, StreamRpc
-from peerstack_kad.seam import Respond
 
 from peerstack import Host, PrivateKey, Stream, preset
 from peerstack.dht.contract import Question, Refusal, RefusalReason
 from peerstack.dht.parameters import KADEMLIA_PRESETS
+from peerstack.dht.replica.contacts import Contact
+from peerstack.dht.replica.messages import Done, FindNode, Leave, NodesReply, Ping, Pull, Push, Reply, Request
+from peerstack.dht.replica.seam import Respond
 from peerstack.errors import ConfigError, DeadlineExceeded, InvalidMessage, LimitExceeded, PeerstackError, ProtocolNotSupported, StreamReset
 from peerstack.net.memory import MemoryNetwork, MemoryTransport
 from peerstack.plugin import PluginContext, ProtocolPlugin
@@ -227,7 +213,7 @@ async def test_an_answer_that_is_none_fails_its_request_alone(net: Net) -> None:
     bad.record.value = b"no record"
     client = RpcPlugin()
     async with net.pair(Scripted(bad.SerializeToString(), answer(Done(), 2)), client) as (server, _):
-        from peerstack_kad.messages import GetValue
+        from peerstack.dht.replica.messages import GetValue
 
         with pytest.raises(InvalidMessage):
             await client.ask(server, GetValue(b"/kv/key", 0))

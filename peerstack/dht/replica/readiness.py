@@ -10,8 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from peerstack.dht.replica.seam import Outside
 from peerstack.errors import PeerstackError, Unavailable
-from peerstack_kad.seam import Outside
 
 __all__ = ["Begin", "Readiness", "Refuse"]
 

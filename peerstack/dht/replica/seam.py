@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol, TypeVar
 
+from peerstack.dht.replica.contacts import Contact
+from peerstack.dht.replica.messages import Reply, Request
 from peerstack.errors import PeerstackError
-from peerstack_kad.keys import Contact
-from peerstack_kad.messages import Reply, Request
 
 __all__ = ["Finished", "Outside", "Respond", "Rpc", "RpcDone"]
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from peerstack_kad.rtt import RoundTrips
+from peerstack.dht.replica.rtt import RoundTrips
 
 
 def test_an_unknown_peer_gets_the_longest_timeout_and_little_patience() -> None:
