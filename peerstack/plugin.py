@@ -105,6 +105,13 @@ class Stream(Protocol):
             StreamBusy: Another task is writing.
         """
 
+    def write_now(self, data: bytes) -> bool:
+        """Write all of `data` if that takes no waiting; False where it does, and nothing was written.
+
+        Raises:
+            StreamClosed: Our side was closed before; also everything else `write` raises.
+        """
+
     def write_eof(self) -> None:
         """End our direction after what was written; reading goes on.
 

@@ -55,12 +55,16 @@ class Tally:
         self._placement = placement
         self._named: dict[PeerId, None] = dict.fromkeys(known)
         self._ranked: list[PeerId] | None = None
+        self._members: tuple[PeerId, ...] | None = None  # None: to be counted anew, as is
+        self._votes: tuple[PeerId, ...] | None = None
         self._heard: dict[PeerId, bool] = {}  # who answered -> with authority
 
     @property
     def members(self) -> tuple[PeerId, ...]:
         """The responsible set S, closest first."""
-        return self.closest(self._placement.replicas)
+        if self._members is None:
+            self._members = self.closest(self._placement.replicas)
+        return self._members
 
     @property
     def majority(self) -> int:
@@ -75,7 +79,10 @@ class Tally:
     @property
     def votes(self) -> tuple[PeerId, ...]:
         """Members of S that answered with authority."""
-        return tuple(peer for peer in self.members if self._heard.get(peer, False))
+        if self._votes is None:
+            heard = self._heard
+            self._votes = tuple([peer for peer in self.members if heard.get(peer, False)])
+        return self._votes
 
     def closest(self, count: int) -> tuple[PeerId, ...]:
         """The closest servers named so far."""
@@ -89,11 +96,12 @@ class Tally:
 
     def _hear(self, peer: PeerId, authoritative: bool, named: Sequence[PeerId]) -> None:
         self._heard[peer] = authoritative or self._heard.get(peer, False)
+        self._votes = None
         # Nobody has reason to name more than the closest of whom a taking-over asks.
         for each in named[: 2 * self._placement.replicas]:
             if each not in self._named:
                 self._named[each] = None
-                self._ranked = None
+                self._ranked = self._members = None
 
 
 class PutTally(Tally):

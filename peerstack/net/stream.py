@@ -216,6 +216,14 @@ class Stream:
         elif self._pump.batches >= _BATCHES_PER_TURN:
             await self._pump.give_way()
 
+    def write_now(self, data: bytes) -> bool:
+        """Write all of `data` if that takes no waiting; False where it does, and nothing was written."""
+        self._check_writable()
+        if self._held or self._pump.batches >= _BATCHES_PER_TURN or not self._pump.has_room(self):
+            return False
+        self._pump.write(self, data, whole=True)
+        return True
+
     async def _write_rest(self, rest: memoryview, *, eof: bool) -> None:
         try:
             while rest:

@@ -376,6 +376,39 @@ async def test_one_stream_that_nobody_reads_holds_no_other_up() -> None:
         await asyncio.wait([writing])
 
 
+async def test_a_write_that_need_not_wait_is_whole_and_leaves_at_once() -> None:
+    async with connected() as ends:
+        near, far = await ends.accepted("/x")
+        assert near.write_now(b"hello")
+        assert await far.read() == b"hello"
+        near.write_eof()
+        with pytest.raises(StreamClosed):
+            near.write_now(b"more")
+
+
+async def test_a_write_that_would_have_to_wait_is_not_begun() -> None:
+    async with connected() as ends:
+        near, far = await ends.accepted("/x")
+        sent = b""
+        while near.write_now(b"a" * MIB):
+            sent += b"a" * MIB
+            assert len(sent) < 64 * MIB
+        near_done = asyncio.create_task(near.write(b"z", eof=True))
+        assert await far.readexactly(len(sent)) == sent
+        assert await far.read() == b"z"
+        await near_done
+        assert await far.read() == b""
+
+
+async def test_a_write_waits_where_the_protocol_is_not_agreed_yet() -> None:
+    async with connected() as ends:
+        stream = ends.connection.open_stream(["/other", "/echo"])
+        assert not stream.write_now(b"early")
+        assert await stream.negotiated() == "/echo"
+        assert stream.write_now(b"now")
+        assert await stream.readexactly(3) == b"now"
+
+
 async def test_writes_after_the_end_of_our_side_are_refused() -> None:
     async with connected() as ends:
         near, far = await ends.accepted("/x")
