@@ -136,7 +136,7 @@ class Channel:
         assert self._outbox is not None
         frame = RequestFrame(pending.request, None if self._ordered else request_id)
         self._outbox.put(self._rpc.codec.encode_request(frame))
-        if self._outbox.needs_writer:
+        if self._outbox.needs_writer and not self._outbox.flush_now():
             self._rpc.context.spawn(self._flush(self._outbox), name=f"write to {self._peer.peer_id}")
 
     async def _flush(self, outbox: Outbox) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 
+from peerstack.errors import PeerstackError
 from peerstack.plugin import Stream
 from peerstack.wire import varint
 
@@ -26,6 +27,16 @@ class Outbox:
     def needs_writer(self) -> bool:
         """Whether `flush` has to be called."""
         return bool(self._queue) and not self._writing
+
+    def flush_now(self) -> bool:
+        """Write everything if that takes no waiting; whether it did. What fails here fails again in `flush`, where it can be told."""
+        try:
+            written = self._stream.write_now(b"".join(self._queue))
+        except PeerstackError:
+            return False
+        if written:
+            self._queue.clear()
+        return written
 
     async def flush(self) -> None:
         """Write everything, unless somebody does already."""

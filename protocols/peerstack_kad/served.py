@@ -77,7 +77,7 @@ class ServedStream:
             answer = self._rpc.codec.encode_answer(request.request, frame)
             if answer is not None:
                 self._outbox.put(answer)
-            if self._outbox.needs_writer and not self._flushed_soon:
+            if self._outbox.needs_writer and not self._flushed_soon and not self._outbox.flush_now():
                 self._rpc.context.spawn(self._flush(), name=f"answer {self._stream.peer_id}")
 
         return respond
