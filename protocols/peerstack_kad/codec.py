@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from peerstack.dht.contract import Refusal, RefusalReason
+from peerstack.dht.decoder import RecordDecoder
 from peerstack.dht.records import Record, Verifier, verify_signature
 from peerstack.dht.replica.contacts import KEY_BITS, key_bytes, position_of
 from peerstack.dht.replica.limits import MAX_CLOSER, MAX_NAMED, MAX_PAGE_RECORDS
@@ -95,7 +96,7 @@ class Codec:
     ordered = False
 
     def __init__(self, verifier: Verifier = verify_signature) -> None:
-        self._verifier = verifier
+        self._records = RecordDecoder(verifier)
         self._contacts = ContactReader()
 
     def encode_request(self, frame: RequestFrame) -> bytes:
@@ -287,7 +288,7 @@ class Codec:
         return GetReply(records, closer, self._read_standing(message), read_refusal(message))
 
     def _read_record(self, message: Message, key: bytes) -> Record:
-        record = Record.decode(message.record.value, self._verifier)
+        record = self._records.decode(message.record.value)
         if record.wire_key != key or message.record.key not in (b"", key):
             raise InvalidRecord("the record is of another key than the message")
         return record
@@ -301,7 +302,7 @@ class Codec:
     def _decode_records(self, encoded: Sequence[bytes]) -> tuple[Record, ...]:
         if len(encoded) > MAX_PAGE_RECORDS:
             raise InvalidMessage(f"{len(encoded)} records in one message are over the limit of {MAX_PAGE_RECORDS}")
-        return tuple(Record.decode(data, self._verifier) for data in encoded)
+        return tuple(map(self._records.decode, encoded))
 
     def _read_page(self, message: Message, request: Pull) -> PullReply:
         following = _read_cursor(message)
