@@ -9,7 +9,6 @@ Source: https://github.com/libp2p/specs/tree/master/kad-dht#rpc-messages
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from peerstack.dht.contract import Refusal, RefusalReason
@@ -40,6 +39,7 @@ from peerstack.dht.replica.messages import (
 )
 from peerstack.dht.store.contract import Cursor, Outcome, Status
 from peerstack.errors import InvalidMessage, InvalidRecord
+from peerstack.rpc.codec import ReplyFrame, RequestFrame
 from peerstack_kad.codec_offers import read_answers, read_offered, write_offered
 from peerstack_kad.codec_parts import (
     CLOSER,
@@ -63,27 +63,10 @@ from peerstack_kad.messages import AddProvider, GetProviders, GetRaw, ProvidersR
 if TYPE_CHECKING:
     from peerstack_kad.pb.kad_pb2 import Message
 
-__all__ = ["Codec", "ReplyFrame", "RequestFrame"]
+__all__ = ["Codec"]
 
 _MAX_SILENT_MS: Final = (1 << 32) - 1
 _NO_CURSOR: Final[tuple[bytes, bytes | None]] = (b"", None)
-
-
-@dataclass(slots=True)
-class RequestFrame:
-    """A request and the id its answer has to carry (None: answers in order)."""
-
-    request: Request
-    request_id: int | None = None
-
-
-@dataclass(slots=True)
-class ReplyFrame:
-    """A reply, the id of its request, and the network's parameters on the first answer on a connection."""
-
-    reply: Reply
-    request_id: int | None = None
-    parameters: bytes = b""
 
 
 class Codec:
@@ -94,6 +77,13 @@ class Codec:
     """
 
     ordered = False
+
+    @property
+    def message_type(self) -> type[Message]:
+        """See `peerstack.rpc.codec.Codec.message_type`."""
+        from peerstack_kad.pb.kad_pb2 import Message
+
+        return Message
 
     def __init__(self, verifier: Verifier = verify_signature) -> None:
         self._records = RecordDecoder(verifier)
@@ -201,12 +191,19 @@ class Codec:
         return message.SerializeToString() + peers
 
     def encode_answer(self, request: Request, frame: ReplyFrame) -> bytes | None:
-        """See `peerstack_kad.rpc.MessageCodec.encode_answer`."""
+        """See `peerstack.rpc.codec.Codec.encode_answer`."""
         return self.encode_reply(frame)
 
     def speaks(self, request: Request) -> bool:
-        """See `peerstack_kad.rpc.MessageCodec.speaks`."""
+        """See `peerstack.rpc.codec.Codec.speaks`."""
         return not isinstance(request, GetRaw | PutRaw)
+
+    def is_write(self, _request: Request) -> bool:
+        """See `peerstack.rpc.codec.Codec.is_write`: with ids nothing waits for a write."""
+        return False
+
+    def announcement(self, _request: Request) -> None:
+        """See `peerstack.rpc.codec.Codec.announcement`: everything is answered."""
 
     def decode_reply(self, data: bytes, request: Request) -> ReplyFrame:
         """Read the answer to `request`.

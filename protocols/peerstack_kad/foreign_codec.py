@@ -15,7 +15,7 @@ from peerstack.dht.replica.contacts import Contact
 from peerstack.dht.replica.limits import MAX_CLOSER
 from peerstack.dht.replica.messages import Done, FindNode, NodesReply, Ping, Request
 from peerstack.errors import InvalidMessage
-from peerstack_kad.codec import ReplyFrame, RequestFrame
+from peerstack.rpc.codec import ReplyFrame, RequestFrame
 from peerstack_kad.codec_parts import CLOSER, MAX_PROVIDERS, PROVIDER, ContactReader, check_key, encode_peers, parse_message, read_provided
 from peerstack_kad.messages import AddProvider, GetProviders, GetRaw, ProvidersReply, PutRaw, RawReply, Taken
 
@@ -37,12 +37,23 @@ class ForeignCodec:
 
     ordered = True
 
+    @property
+    def message_type(self) -> type[Message]:
+        """See `peerstack.rpc.codec.Codec.message_type`."""
+        from peerstack_kad.pb.kad_pb2 import Message
+
+        return Message
+
     def __init__(self) -> None:
         self._contacts = ContactReader()
 
     def speaks(self, request: Request) -> bool:
-        """See `peerstack_kad.rpc.MessageCodec.speaks`."""
+        """See `peerstack.rpc.codec.Codec.speaks`."""
         return isinstance(request, Ping | FindNode | GetRaw | PutRaw | AddProvider | GetProviders)
+
+    def is_write(self, request: Request) -> bool:
+        """See `peerstack.rpc.codec.Codec.is_write`."""
+        return isinstance(request, PutRaw)
 
     def encode_request(self, frame: RequestFrame) -> bytes:
         """Write a request; of an `AddProvider` the first key."""
@@ -68,8 +79,10 @@ class ForeignCodec:
                 raise ValueError(f"{type(request).__name__} is no request of foreign ids")
         return message.SerializeToString()
 
-    def encode_announcement(self, request: AddProvider) -> list[bytes]:
-        """Write one ADD_PROVIDER per key."""
+    def announcement(self, request: Request) -> list[bytes] | None:
+        """See `peerstack.rpc.codec.Codec.announcement`: one ADD_PROVIDER per key."""
+        if not isinstance(request, AddProvider):
+            return None
         peers = encode_peers(PROVIDER, request.providers)
         return [_encode_provided(key, peers) for key in request.keys]
 
@@ -103,7 +116,7 @@ class ForeignCodec:
         raise InvalidMessage(f"a request of type {message.type} is not served")
 
     def encode_answer(self, request: Request, frame: ReplyFrame) -> bytes | None:
-        """See `peerstack_kad.rpc.MessageCodec.encode_answer`."""
+        """See `peerstack.rpc.codec.Codec.encode_answer`."""
         from peerstack_kad.pb.kad_pb2 import Message
 
         match request, frame.reply:

@@ -27,6 +27,7 @@ from peerstack.plugin import (
     ProtocolPlugin,
     Stream,
 )
+from peerstack.rpc.streams import RpcLimits, StreamRpc
 from peerstack_kad.codec import Codec
 from peerstack_kad.content import Content
 from peerstack_kad.content_calls import ContentCalls
@@ -37,7 +38,6 @@ from peerstack_kad.node import KademliaNode, NodeSettings
 from peerstack_kad.persistence import NodeState
 from peerstack_kad.public_namespaces import IpnsNamespace, PublicKeyNamespace
 from peerstack_kad.raw_values import RawNamespace, RawNamespaces
-from peerstack_kad.rpc import RpcLimits, StreamRpc
 
 __all__ = ["PROTOCOL_ID", "Kademlia"]
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
-from peerstack_kad.codec import Codec, RequestFrame
+from peerstack_kad.codec import Codec
 from peerstack_kad.foreign_codec import ForeignCodec
 from peerstack_kad.messages import GetProviders, GetRaw, PutRaw
 from peerstack_kad.pb.kad_pb2 import Message
@@ -16,6 +16,7 @@ from peerstack.dht.records import Slot
 from peerstack.dht.replica.contacts import position_of
 from peerstack.dht.replica.messages import FindNode, GetValue, Leave, Ping, Pull, Push, PutValue, Request
 from peerstack.errors import InvalidMessage
+from peerstack.rpc.codec import RequestFrame
 from peerstack.testing.store_conformance import RecordMaker
 
 FOREIGN_REQUESTS: list[Request] = [

@@ -1,6 +1,6 @@
 """What the pure half of the plugin needs from outside: requests to other nodes, clocks, timers, random bits.
 
-`peerstack_kad.rpc` and the host provide it in real life, a message network in simulations. Nothing here awaits: answers come by callback,
+`peerstack.rpc.streams` and the host provide it in real life, a message network in simulations. Nothing here awaits: answers come by callback,
 and only the public operations turn one callback into one future.
 """
 

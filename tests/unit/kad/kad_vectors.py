@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from peerstack_kad.codec import Codec, ReplyFrame, RequestFrame
+from peerstack_kad.codec import Codec
 from peerstack_kad.messages import AddProvider, GetProviders, ProvidersReply, Taken
 from peerstack_kad.offers import members_digest
 
@@ -38,6 +38,7 @@ from peerstack.dht.replica.messages import (
 )
 from peerstack.dht.store.contract import Outcome, Status
 from peerstack.identity import PrivateKey
+from peerstack.rpc.codec import ReplyFrame, RequestFrame
 
 __all__ = ["EXCHANGES", "PAGE", "Exchange", "read_vectors"]
 

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from peerstack_kad.codec import Codec, ReplyFrame, RequestFrame
+from peerstack_kad.codec import Codec
 from peerstack_kad.messages import AddProvider, GetProviders, ProvidersReply, Taken
 from peerstack_kad.pb.kad_pb2 import Message
 
@@ -35,6 +35,7 @@ from peerstack.dht.replica.messages import (
 from peerstack.dht.store import Outcome, Status
 from peerstack.errors import InvalidMessage
 from peerstack.identity import PeerId
+from peerstack.rpc.codec import ReplyFrame, RequestFrame
 from peerstack.testing.store_conformance import NOW, RecordMaker
 
 ALICE = RecordMaker.from_number(1)

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from peerstack_kad.codec import Codec, ReplyFrame, RequestFrame
+from peerstack_kad.codec import Codec
 from peerstack_kad.foreign_codec import ForeignCodec, rfc3339
 from peerstack_kad.messages import AddProvider, GetProviders, GetRaw, ProvidersReply, PutRaw, RawReply, Taken
 from peerstack_kad.pb.kad_pb2 import Message
@@ -10,6 +10,7 @@ from peerstack.dht.replica.contacts import Contact
 from peerstack.dht.replica.messages import Done, FindNode, Leave, NodesReply, Ping, Pull, Push, Reply, Request
 from peerstack.errors import InvalidMessage
 from peerstack.identity import PeerId
+from peerstack.rpc.codec import ReplyFrame, RequestFrame
 
 KEY = b"/example/key"
 PUT = PutRaw(KEY, b"value", 1_767_355_445_123_456)
@@ -86,7 +87,7 @@ def test_a_stored_put_is_answered_with_itself_and_the_time_it_was_stored() -> No
 
 def test_an_announcement_is_one_message_per_key_and_is_not_answered() -> None:
     request = AddProvider((b"one", b"two"), PEERS[:1])
-    read = [ForeignCodec().read_request(Message.FromString(data)).request for data in ForeignCodec().encode_announcement(request)]
+    read = [ForeignCodec().read_request(Message.FromString(data)).request for data in ForeignCodec().announcement(request) or ()]
     assert [each.keys for each in read if isinstance(each, AddProvider)] == [(b"one",), (b"two",)]
     assert all(isinstance(each, AddProvider) and each.providers[0].addresses == PEERS[0].addresses for each in read)
     assert ForeignCodec().encode_answer(read[0], ReplyFrame(Taken())) is None

@@ -10,11 +10,10 @@ from typing import Any
 
 import pytest
 from peerstack_kad import PROTOCOL_ID, Kademlia
-from peerstack_kad.codec import Codec, ReplyFrame, RequestFrame
+from peerstack_kad.codec import Codec
 from peerstack_kad.foreign_codec import ForeignCodec
 from peerstack_kad.messages import AddProvider, GetRaw, PutRaw, RawReply, Taken
 from peerstack_kad.pb.kad_pb2 import Message
-from peerstack_kad.rpc import RpcLimits, StreamRpc
 
 from peerstack import Host, PrivateKey, Stream, preset
 from peerstack.dht.contract import Question, Refusal, RefusalReason
@@ -25,6 +24,8 @@ from peerstack.dht.replica.seam import Respond
 from peerstack.errors import ConfigError, DeadlineExceeded, InvalidMessage, LimitExceeded, PeerstackError, ProtocolNotSupported, StreamReset
 from peerstack.net.memory import MemoryNetwork, MemoryTransport
 from peerstack.plugin import PluginContext, ProtocolPlugin
+from peerstack.rpc.codec import ReplyFrame, RequestFrame
+from peerstack.rpc.streams import RpcLimits, StreamRpc
 from peerstack.testing.virtual_time import seeded_environment
 from peerstack.wire import varint
 

@@ -10,10 +10,10 @@ from peerstack_kad.codec_parts import MAX_PROVIDED, MAX_PROVIDERS
 from peerstack_kad.lookup import MAX_CLOSER as MAX_LEARNED
 from peerstack_kad.lookup import LookupRules
 from peerstack_kad.pb.kad_pb2 import Message
-from peerstack_kad.rpc import RpcLimits
 
 from peerstack.dht.pb.parameters_pb2 import NetworkParameters
 from peerstack.dht.replica.limits import MAX_CLOSER, MAX_MESSAGE_BYTES, MAX_NAMED, MAX_PAGE_BYTES, MAX_PAGE_RECORDS
+from peerstack.rpc.streams import RpcLimits
 from tests.unit.kad.kad_vectors import EXCHANGES, PAGE, Exchange, encoded, read_vectors
 
 TEXT = PAGE.read_text(encoding="utf-8")

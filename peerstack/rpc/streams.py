@@ -1,17 +1,15 @@
-"""The `rpc` seam over streams: one long-lived stream per peer and direction, many requests in flight on it.
+"""The seam's requests over streams: one long-lived stream per peer and direction, many requests in flight on it.
 
-On our own protocol ids a request carries an id and is answered whenever its answer is ready: a slow store never blocks a FIND_NODE. On
-foreign ids answers come in order and a refused request resets the stream (go, js and rust do that), so PUT_VALUE has a stream of its own
-and ADD_PROVIDER, which is not answered at all, one for each time.
-
-Source: https://github.com/libp2p/specs/tree/master/kad-dht#rpc-messages
+On our own protocol ids a request carries an id and is answered whenever its answer is ready: a slow store never blocks a look-up. Where
+answers come in order instead, a refused request resets the stream (as libp2p's DHTs do), so writes have a stream of their own, and what is
+not answered at all has one for each time. Which of this holds is the codec's to say.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import Any, Final
 
 from peerstack.addresses import AddressCache
 from peerstack.dht.replica.contacts import Contact
@@ -20,49 +18,14 @@ from peerstack.dht.replica.seam import RpcDone
 from peerstack.errors import Closed, ConfigError, ConnectionLost, DeadlineExceeded, InvalidAddress, LimitExceeded, PeerstackError
 from peerstack.identity import PeerId
 from peerstack.plugin import PluginContext, Stream
-from peerstack_kad.announcing import Announcer
-from peerstack_kad.channel import Channel, Pending, finish
-from peerstack_kad.codec import ReplyFrame, RequestFrame
-from peerstack_kad.foreign_codec import ForeignCodec
-from peerstack_kad.messages import AddProvider, PutRaw
-from peerstack_kad.served import Serve, ServedStream
+from peerstack.rpc.announcing import Announcer
+from peerstack.rpc.channel import Channel, Pending, finish
+from peerstack.rpc.codec import Codec
+from peerstack.rpc.served import Serve, ServedStream
 
-if TYPE_CHECKING:
-    from peerstack_kad.pb.kad_pb2 import Message
-
-__all__ = ["MessageCodec", "RpcLimits", "StreamRpc"]
+__all__ = ["RpcLimits", "StreamRpc"]
 
 _ADDRESS_TTL_S: Final = 1800.0
-
-
-class MessageCodec(Protocol):
-    """Writes and reads the messages of one kind of protocol id."""
-
-    ordered: bool
-    """Whether answers come in the order of the requests, without ids."""
-
-    def speaks(self, request: Request) -> bool:
-        """Whether the protocol id has such requests."""
-
-    def encode_request(self, frame: RequestFrame) -> bytes:
-        """Write a request."""
-
-    def read_request(self, message: Message) -> RequestFrame:
-        """Read a request.
-
-        Raises:
-            InvalidMessage: It is none, or of a type that is not served.
-        """
-
-    def encode_answer(self, request: Request, frame: ReplyFrame) -> bytes | None:
-        """Write the answer to a request; None for one that is never answered."""
-
-    def read_reply(self, message: Message, request: Request) -> ReplyFrame:
-        """Read the answer to a request.
-
-        Raises:
-            InvalidMessage: It is none, or none to that request.
-        """
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -85,7 +48,7 @@ class StreamRpc:
     Args:
         context: The plugin's.
         protocol_id: What streams are opened for.
-        codec: Writes and reads messages; says whether the id is our own.
+        codec: Writes and reads messages; says how the id goes about it.
         serve: Answers requests.
         parameters: The network's, encoded: sent with the first answer on a stream of our own id.
         on_parameters: Given those of others; returns why they are refused.
@@ -95,7 +58,7 @@ class StreamRpc:
         self,
         context: PluginContext,
         protocol_id: str,
-        codec: MessageCodec,
+        codec: Codec[Any],
         serve: Serve,
         *,
         parameters: Callable[[], bytes],
@@ -117,14 +80,15 @@ class StreamRpc:
     def request(self, peer: Contact, message: Request, timeout: float, done: RpcDone) -> None:
         """See `peerstack.dht.replica.seam.Rpc.request`."""
         pending = Pending(message, done, lambda: None)
-        error = self._refusal(peer, message)
+        announcement = self.codec.announcement(message)
+        error = self._refusal(peer, message, announced=announcement is not None)
         if error is not None:
             pending.cancel_timer = self.context.call_later(0, lambda: finish(pending, error, self.context.time()))
             return
         late = DeadlineExceeded(f"{peer.peer_id} did not answer within {timeout:g} s")
         pending.cancel_timer = self.context.call_later(timeout, lambda: finish(pending, late, self.context.time()))
-        if isinstance(message, AddProvider) and isinstance(self.codec, ForeignCodec):
-            self._announce(peer, self.codec.encode_announcement(message), pending)
+        if announcement is not None:
+            self._announce(peer, announcement, pending)
         else:
             self._channel(peer, message).send(pending)
 
@@ -150,13 +114,13 @@ class StreamRpc:
         pending.retried = True
         self._channel(peer, pending.request).send(pending)
 
-    def _refusal(self, peer: Contact, message: Request) -> PeerstackError | None:
+    def _refusal(self, peer: Contact, message: Request, *, announced: bool) -> PeerstackError | None:
         if self._closed:
             return Closed("the DHT has stopped")
         if not self.codec.speaks(message):
             return ConfigError(f"{self.protocol_id} has no {type(message).__name__}")
         announcer = self._announcers.get(peer.peer_id)
-        if isinstance(message, AddProvider) and announcer is not None and announcer.waiting >= self.limits.max_in_flight:
+        if announced and announcer is not None and announcer.waiting >= self.limits.max_in_flight:
             return LimitExceeded("max_in_flight", f"{peer.peer_id} is slow to be told {announcer.waiting} things")
         channel = self._channels.get(self._key(peer, message))
         if channel is not None:
@@ -173,7 +137,7 @@ class StreamRpc:
         return None
 
     def _key(self, peer: Contact, message: Request) -> tuple[PeerId, bool]:
-        return peer.peer_id, self.codec.ordered and isinstance(message, PutRaw)
+        return peer.peer_id, self.codec.is_write(message)
 
     def _channel(self, peer: Contact, message: Request) -> Channel:
         key = self._key(peer, message)

@@ -12,11 +12,11 @@ from peerstack.dht.replica.seam import Respond
 from peerstack.errors import PeerstackError
 from peerstack.identity import PeerId
 from peerstack.plugin import Stream
-from peerstack_kad.codec import ReplyFrame, RequestFrame
-from peerstack_kad.outbox import Outbox
+from peerstack.rpc.codec import ReplyFrame, RequestFrame
+from peerstack.rpc.outbox import Outbox
 
 if TYPE_CHECKING:
-    from peerstack_kad.rpc import StreamRpc
+    from peerstack.rpc.streams import StreamRpc
 
 __all__ = ["Serve", "ServedStream"]
 
@@ -39,13 +39,11 @@ class ServedStream:
 
     async def run(self) -> None:
         """Answer until the stream ends; whoever breaks the protocol loses the stream."""
-        from peerstack_kad.pb.kad_pb2 import Message
-
-        limits = self._rpc.limits
+        limits, message_type = self._rpc.limits, self._rpc.codec.message_type
         try:
             while True:
                 async with asyncio.timeout(limits.served_idle_s):
-                    message = await self._stream.read_message(Message, limit=MAX_MESSAGE_BYTES)
+                    message = await self._stream.read_message(message_type, limit=MAX_MESSAGE_BYTES)
                 if message is None:
                     return
                 frame = self._rpc.codec.read_request(message)
@@ -70,7 +68,7 @@ class ServedStream:
             self._owed -= 1
             self._room.set()
             if self._rpc.codec.ordered and getattr(reply, "refusal", None) is not None:
-                self._stream.reset()  # as go, js and rust refuse: there is no field to say why
+                self._stream.reset()  # as libp2p's DHTs refuse: there is no field to say why
                 return
             frame = ReplyFrame(reply, request.request_id, self._parameters)
             self._parameters = b""

@@ -1,4 +1,4 @@
-"""Telling others what they never answer: ADD_PROVIDER on foreign ids.
+"""Telling others what they never answer: libp2p's ADD_PROVIDER.
 
 It goes on streams of its own, because some servers answer it after all (py does) and the answer would pass for that to another request. How
 the stream ends says whether it was refused: those who do that reset it. What is to be told to one peer in the meantime goes on the next
@@ -14,11 +14,11 @@ from peerstack.dht.replica.contacts import Contact
 from peerstack.dht.replica.messages import Done, Reply
 from peerstack.errors import Closed, PeerstackError
 from peerstack.plugin import Stream
+from peerstack.rpc.channel import Pending, finish
 from peerstack.wire import varint
-from peerstack_kad.channel import Pending, finish
 
 if TYPE_CHECKING:
-    from peerstack_kad.rpc import StreamRpc
+    from peerstack.rpc.streams import StreamRpc
 
 __all__ = ["Announcer"]
 

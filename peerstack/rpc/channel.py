@@ -18,13 +18,11 @@ from peerstack.dht.replica.seam import RpcDone
 from peerstack.errors import Closed, ConnectionLost, InvalidMessage, PeerstackError, ProtocolViolation
 from peerstack.identity import PeerId
 from peerstack.plugin import Stream
-from peerstack_kad.codec import RequestFrame
-from peerstack_kad.messages import PutRaw
-from peerstack_kad.outbox import Outbox
+from peerstack.rpc.codec import Envelope, RequestFrame
+from peerstack.rpc.outbox import Outbox
 
 if TYPE_CHECKING:
-    from peerstack_kad.pb.kad_pb2 import Message
-    from peerstack_kad.rpc import StreamRpc
+    from peerstack.rpc.streams import StreamRpc
 
 __all__ = ["Channel", "Pending", "finish"]
 
@@ -118,16 +116,15 @@ class Channel:
                 finish(pending, error, now)
 
     async def _converse(self, stream: Stream) -> None:
-        from peerstack_kad.pb.kad_pb2 import Message
-
         self._outbox = Outbox(stream)
         for request_id, pending in list(self._waiting.items()):
             if pending.done is None:
                 del self._waiting[request_id]  # it came too late to be sent at all
             else:
                 self._write(request_id, pending)
+        message_type = self._rpc.codec.message_type
         while True:
-            message = await stream.read_message(Message, limit=MAX_MESSAGE_BYTES)
+            message = await stream.read_message(message_type, limit=MAX_MESSAGE_BYTES)
             if message is None:
                 return
             self._take(message)
@@ -145,7 +142,7 @@ class Channel:
         except PeerstackError as error:
             self.end(error)
 
-    def _take(self, message: Message) -> None:
+    def _take(self, message: Envelope) -> None:
         request_id = next(iter(self._waiting), 0) if self._ordered else message.requestId  # ids start at 1
         if message.parameters:
             refused = self._rpc.on_parameters(self._peer.peer_id, message.parameters)
@@ -174,4 +171,4 @@ class Channel:
     def _may_retry(self, pending: Pending, error: PeerstackError) -> bool:
         # A stream that was never opened tells nothing new the second time.
         cut_off = self._outbox is not None and not isinstance(error, Closed)
-        return self._ordered and cut_off and not pending.retried and not isinstance(pending.request, PutRaw)
+        return self._ordered and cut_off and not pending.retried and not self._rpc.codec.is_write(pending.request)

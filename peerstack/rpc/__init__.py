@@ -1,0 +1,1 @@
+"""Requests with ids over one long-lived stream per peer and direction: the asyncio half of the seam, for any DHT's messages."""
