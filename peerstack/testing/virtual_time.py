@@ -12,17 +12,18 @@ program that waits for something that cannot come is told so (`Stalled`) instead
 from __future__ import annotations
 
 import asyncio
-import math
 import random
 import socket
 import threading
+from collections import deque
 from collections.abc import Callable, Coroutine
 from contextvars import Context
+from heapq import heapify, heappop, heappush
 from typing import Any, NoReturn, TypeVar
 
 from peerstack.environment import Environment
 
-__all__ = ["EPOCH", "Stalled", "VirtualTimeLoop", "run", "seeded_environment", "wall_clock"]
+__all__ = ["EPOCH", "Stalled", "Timer", "VirtualTimeLoop", "run", "seeded_environment", "wall_clock"]
 
 T = TypeVar("T")
 
@@ -31,6 +32,11 @@ EPOCH = 1_700_000_000.0
 
 _DEFAULT_LIMIT_S = 100 * 86_400.0
 _TASKS_NAMED = 10
+_FEW_TOMBSTONES = 1000
+
+Timer = list[Any]
+"""``[when, number, callback, arguments]``: compared by the first two, and nothing that is called in Python for it; the callback is None
+once it was called or cancelled."""
 
 
 class Stalled(RuntimeError):
@@ -48,22 +54,103 @@ class VirtualTimeLoop(asyncio.BaseEventLoop):
         super().__init__()
         self._now = 0.0
         self._limit_s = limit_s
-        self._selector = self  # BaseEventLoop._run_once() calls self._selector.select(timeout)
+        self._timers: list[Timer] = []  # a heap
+        self._numbered = 0  # timers ever set: of two for the same time the one set first is called first
+        self._tombstones = 0  # cancelled timers that are still in the heap
+        self._due: deque[asyncio.Handle] = self._ready  # type: ignore[attr-defined]
 
     def time(self) -> float:
         """Virtual seconds since the loop was made."""
         return self._now
 
-    def select(self, timeout: float | None) -> tuple[()]:
-        """Jump to the next timer, where a selector would sleep (called by `asyncio.BaseEventLoop`)."""
-        if timeout is None:
+    @property
+    def timers(self) -> int:
+        """How many timers are set."""
+        return len(self._timers) - self._tombstones
+
+    def schedule(self, delay: float, callback: Callable[..., object], *args: Any) -> Timer:
+        """Call back after `delay` virtual seconds: `call_later` for simulations of millions of timers.
+
+        The callback is called by the loop itself, in no context of its own and ahead of what `call_soon` made ready in the meantime.
+
+        Returns:
+            What `unschedule` takes.
+        """
+        self._numbered += 1
+        timer: Timer = [self._now + delay, self._numbered, callback, args]
+        heappush(self._timers, timer)
+        return timer
+
+    def unschedule(self, timer: Timer) -> None:
+        """Cancel what `schedule` returned, unless it was called or cancelled already."""
+        if timer[2] is None:
+            return
+        timer[2], timer[3] = None, ()
+        self._tombstones += 1
+        if self._tombstones > _FEW_TOMBSTONES and 2 * self._tombstones > len(self._timers):
+            self._timers[:] = [each for each in self._timers if each[2] is not None]
+            heapify(self._timers)
+            self._tombstones = 0
+
+    def call_at(  # type: ignore[override]
+        self, when: float, callback: Callable[..., object], *args: Any, context: Context | None = None
+    ) -> asyncio.TimerHandle:
+        """Call back at a time of the loop's clock; one that has passed is now."""
+        self._check_closed()  # type: ignore[attr-defined]
+        handle = _Handle(when, callback, args, self, context)
+        handle.timer = self.schedule(when - self._now, self._due.append, handle)
+        handle.timer[0] = when  # exact, where now + (when - now) may be an ulp off
+        return handle
+
+    def close(self) -> None:
+        """Drop every timer, and close."""
+        super().close()
+        self._timers.clear()
+
+    def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
+        """Told by a handle of `call_at` that it is cancelled (called by asyncio)."""
+        assert isinstance(handle, _Handle)
+        self.unschedule(handle.timer)
+
+    def _run_once(self) -> None:
+        """Take one turn: the timers that are due, then what was ready before or is by now (called by `asyncio.BaseEventLoop`)."""
+        self._run_timers()
+        for _ in range(len(self._due)):
+            handle = self._due.popleft()
+            if not handle.cancelled():
+                handle._run()  # noqa: SLF001  (a loop is what runs handles)
+
+    def _run_timers(self) -> None:
+        """Call what is due, and jump from timer to timer while nothing is ready."""
+        timers, due = self._timers, self._due
+        last = self._numbered  # a timer set from here on waits for the next turn
+        while timers:
+            timer = timers[0]
+            when, number, callback, args = timer
+            if callback is None:
+                heappop(timers)
+                self._tombstones -= 1
+                continue
+            if when > self._now or number > last:
+                if due or self._stopping:  # type: ignore[attr-defined]
+                    return
+                self._jump(when)
+                last = self._numbered
+            heappop(timers)
+            timer[2], timer[3] = None, ()
+            try:
+                callback(*args)
+            except (SystemExit, KeyboardInterrupt):
+                raise
+            except BaseException as error:  # noqa: BLE001  (as asyncio does with its handles)
+                self.call_exception_handler({"message": f"Exception in callback {callback!r}", "exception": error})
+        if not due and not self._stopping:  # type: ignore[attr-defined]
             raise Stalled(f"nothing is ready and no timer is set at {self._now:.6f} s of virtual time; {self._waiting()}")
-        if timeout > 0:
-            self._now = self._scheduled[0]._when  # type: ignore[attr-defined]  # noqa: SLF001  (exact, where now + timeout may be an ulp off)
-            self._clock_resolution = math.ulp(self._now)  # timers run when they are due, not a nanosecond before
-            if self._now > self._limit_s:
-                raise Stalled(f"virtual time passed its limit of {self._limit_s:.0f} s; {self._waiting()}")
-        return ()
+
+    def _jump(self, when: float) -> None:
+        if when > self._limit_s:
+            raise Stalled(f"virtual time passed its limit of {self._limit_s:.0f} s; {self._waiting()}")
+        self._now = max(self._now, when)
 
     def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> asyncio.Future[Any]:  # type: ignore[override]
         """Call `func` at once, on the loop's own thread."""
@@ -95,14 +182,18 @@ class VirtualTimeLoop(asyncio.BaseEventLoop):
     create_connection = create_server = create_datagram_endpoint = _no_sockets
     connect_read_pipe = connect_write_pipe = subprocess_exec = subprocess_shell = _no_sockets
 
-    def _process_events(self, event_list: tuple[()]) -> None:
-        """There are none (required by `asyncio.BaseEventLoop`)."""
-
     def _waiting(self) -> str:
         tasks = sorted(asyncio.all_tasks(self), key=lambda task: (len(task.get_name()), task.get_name()))
         places = [_place(task) for task in tasks[:_TASKS_NAMED]]
         more = [f"and {len(tasks) - _TASKS_NAMED} more"] if len(tasks) > _TASKS_NAMED else []
         return "waiting: " + ("; ".join(places + more) or "no task at all")
+
+
+class _Handle(asyncio.TimerHandle):
+    """What `VirtualTimeLoop.call_at` returns."""
+
+    __slots__ = ("timer",)
+    timer: Timer
 
 
 def _place(task: asyncio.Task[Any]) -> str:

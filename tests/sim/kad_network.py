@@ -28,7 +28,7 @@ from peerstack.errors import Closed, DeadlineExceeded, PeerstackError
 from peerstack.identity import PeerId, PrivateKey
 from peerstack.testing.dht_conformance import DhtNetwork
 from peerstack.testing.message_network import LinkModel, MessageNetwork
-from peerstack.testing.virtual_time import wall_clock
+from peerstack.testing.virtual_time import EPOCH, Timer, VirtualTimeLoop
 
 __all__ = ["LoopOutside", "NodeOptions", "Serve", "SimulatedKademlia", "SimulatedNode"]
 
@@ -53,6 +53,8 @@ class NodeOptions:
     namespaces: Namespaces | None = None
     """What it serves; None is what the network serves."""
     behaviour: Serve | None = None
+    parallelism: int = 10
+    """Requests of one lookup under way at once."""
 
 
 class LoopOutside:
@@ -61,13 +63,23 @@ class LoopOutside:
     Args:
         seed: Of the random bits.
         skew_s: How far the node's wall clock is ahead.
+
+    Attributes:
+        timers: How many are set.
+        mid_period: Whether timers set now end at a random moment of their time: whoever sets them is taken to have done so before.
     """
 
+    __slots__ = ("_drawn", "_loop", "_seed", "_wall_s", "mid_period", "timers")
+
     def __init__(self, seed: object, *, skew_s: float = 0.0) -> None:
-        self._random = random.Random(f"kademlia {seed}")
-        self._skew_s = skew_s
-        self._loop = asyncio.get_running_loop()
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, VirtualTimeLoop)
+        self._seed = f"kademlia {seed}"
+        self._drawn = 0
+        self._wall_s = EPOCH + skew_s
+        self._loop = loop
         self.timers = 0
+        self.mid_period = False
 
     def time(self) -> float:
         """Seconds of the loop's clock."""
@@ -75,40 +87,58 @@ class LoopOutside:
 
     def wall_us(self) -> int:
         """The virtual wall clock."""
-        return to_microseconds(wall_clock() + self._skew_s)
+        return to_microseconds(self._wall_s + self._loop.time())
 
     def call_later(self, delay: float, callback: Callable[[], None]) -> Callable[[], None]:
         """Set a timer."""
         self.timers += 1
-        over = False
-
-        def end() -> None:
-            nonlocal over
-            if not over:
-                over = True
-                self.timers -= 1
-
-        def fire() -> None:
-            end()
-            callback()
-
-        handle = self._loop.call_later(delay, fire)
-
-        def cancel() -> None:
-            end()
-            handle.cancel()
-
-        return cancel
+        if self.mid_period:
+            delay *= self.random_bits(32) / (1 << 32)
+        timer = _Timer(self, callback)
+        timer.set = self._loop.schedule(delay, timer.fire)
+        return timer.cancel
 
     def random_bits(self, count: int) -> int:
-        """Seeded random bits."""
-        return self._random.getrandbits(count)
+        """Seeded random bits: hashed, where a `random.Random` would be 2.5 kB for each of many nodes."""
+        self._drawn += 1
+        drawn = hashlib.shake_128(f"{self._seed} {self._drawn}".encode()).digest((count + 7) // 8)
+        return int.from_bytes(drawn, "big") >> -count % 8
+
+    def unschedule(self, timer: Timer) -> None:
+        """Cancel a timer of the loop."""
+        self._loop.unschedule(timer)
+
+
+class _Timer:
+    """One timer of a node, counted while it is set."""
+
+    __slots__ = ("_callback", "_outside", "set")
+
+    def __init__(self, outside: LoopOutside, callback: Callable[[], None]) -> None:
+        self._outside = outside
+        self._callback: Callable[[], None] | None = callback
+        self.set: Timer
+
+    def fire(self) -> None:
+        callback = self._end()
+        if callback is not None:
+            callback()
+
+    def cancel(self) -> None:
+        if self._end() is not None:
+            self._outside.unschedule(self.set)
+
+    def _end(self) -> Callable[[], None] | None:
+        callback, self._callback = self._callback, None
+        if callback is not None:
+            self._outside.timers -= 1
+        return callback
 
 
 class _WatchedRpc:
     """Counts a node's open requests, and notes each in the network's trace."""
 
-    def __init__(self, node: SimulatedNode, rpc: Rpc, trace: Callable[[SimulatedNode, Contact, Request], None]) -> None:
+    def __init__(self, node: SimulatedNode, rpc: Rpc, trace: Callable[[SimulatedNode, Contact, Request], None] | None) -> None:
         self.open = 0
         self._node = node
         self._rpc = rpc
@@ -116,7 +146,8 @@ class _WatchedRpc:
 
     def request(self, peer: Contact, message: Request, timeout: float, done: RpcDone) -> None:
         self.open += 1
-        self._trace(self._node, peer, message)
+        if self._trace is not None:
+            self._trace(self._node, peer, message)
 
         def answered(reply: Reply | PeerstackError, now: float) -> None:
             self.open -= 1
@@ -157,7 +188,7 @@ class SimulatedNode(DhtCalls):
         self._network = network
         self._up = True
         self.outside = LoopOutside(f"{network.seed} {number} {incarnation}", skew_s=options.skew_s)
-        self.rpc = _WatchedRpc(self, network.messages.attach(self.contact.peer_id, self._handle), network.note)
+        self.rpc = _WatchedRpc(self, network.messages.attach(self.contact.peer_id, self._handle), network.watch)
         self._node = KademliaNode(
             self.contact,
             signer=self.key,
@@ -170,6 +201,7 @@ class SimulatedNode(DhtCalls):
                 serving=serving,
                 founder=number == 0 and (incarnation == 0 or options.state is not None),
                 state=self.state,
+                parallelism=options.parallelism,
             ),
         )
 
@@ -283,11 +315,15 @@ class SimulatedKademlia(DhtNetwork):
         """The digest of every request sent so far, of whom to whom and when."""
         return self._digest.hexdigest() if self._digest is not None else ""
 
-    def note(self, node: SimulatedNode, peer: Contact, message: Request) -> None:
-        """Note a request in the trace."""
-        if self._digest is not None:
-            now = asyncio.get_running_loop().time()
-            self._digest.update(f"{now:.9f} {node.number} {peer.key:x} {type(message).__name__}\n".encode())
+    @property
+    def watch(self) -> Callable[[SimulatedNode, Contact, Request], None] | None:
+        """Told of every request that is sent; None where nobody wants to know."""
+        return self._note if self._digest is not None else None
+
+    def _note(self, node: SimulatedNode, peer: Contact, message: Request) -> None:
+        digest = self._digest
+        assert digest is not None
+        digest.update(f"{self.messages.loop.time():.9f} {node.number} {peer.key:x} {type(message).__name__}\n".encode())
 
     def up(self) -> list[int]:
         """Servers that run and are not leaving."""

@@ -288,8 +288,9 @@ async def test_a_link_that_ended_leaves_no_timer() -> None:
     near.link.close()
     far.link.close()
     await asyncio.sleep(10)
-    timers: list[asyncio.TimerHandle] = asyncio.get_running_loop()._scheduled  # type: ignore[attr-defined]
-    assert [timer for timer in timers if not timer.cancelled()] == []
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, virtual_time.VirtualTimeLoop)
+    assert loop.timers == 0
 
 
 @virtual

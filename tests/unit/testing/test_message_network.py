@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from peerstack.errors import DeadlineExceeded, DialError
 from peerstack.identity import PeerId
@@ -126,3 +128,81 @@ def test_a_cut_loses_what_goes_one_way_until_it_is_healed() -> None:
         assert await ask(endpoint, B, "hello") == "hello"
 
     virtual_time.run(main())
+
+
+@given(
+    reply_after=st.floats(0, 3),
+    timeout=st.floats(0.001, 3),
+    latency=st.floats(0, 1),
+    loss=st.sampled_from([0.0, 0.5]),
+    duplication=st.sampled_from([0.0, 1.0]),
+    seed=st.integers(0, 50),
+)
+@settings(max_examples=150)
+def test_each_request_ends_once_with_its_first_reply_or_at_its_deadline(
+    reply_after: float, timeout: float, latency: float, loss: float, duplication: float, seed: int
+) -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        arrived: list[float] = []
+
+        def serve(_sender: PeerId, message: Any, respond: Callable[[Any], None]) -> None:
+            # Answers on the spot, or when its disk is done.
+            arrived.append(loop.time())
+            if reply_after < 1:
+                respond(message)
+            else:
+                loop.call_later(reply_after - 1, respond, message)
+
+        made = MessageNetwork(seed, LinkModel(latency_s=latency, jitter_s=0, loss=loss, duplication=duplication))
+        made.attach(B.peer_id, serve)
+        ended: list[tuple[Any, float]] = []
+        made.attach(A.peer_id, echo).request(B, "hello", timeout, lambda outcome, now: ended.append((outcome, now)))
+        assert ended == []
+        await asyncio.sleep(20)
+        ((outcome, at),) = ended
+        thinking = max(0.0, reply_after - 1)
+        if isinstance(outcome, DeadlineExceeded):
+            assert at == pytest.approx(timeout)
+            assert loss or not arrived or 2 * latency + thinking >= timeout - 1e-9
+        else:
+            assert outcome == "hello"
+            assert at == pytest.approx(2 * latency + thinking)
+            assert at <= timeout + 1e-9
+
+    virtual_time.run(main())
+
+
+def test_no_timer_is_set_for_a_timeout_that_an_answer_will_beat() -> None:
+    async def main() -> None:
+        made, endpoint = network()
+        loop = made.loop
+        endpoint.request(B, "hello", 100.0, lambda _reply, _now: None)
+        await asyncio.sleep(1)
+        assert loop.timers == 0
+        made.cut(A.peer_id, B.peer_id)
+        endpoint.request(B, "hello", 100.0, lambda _reply, _now: None)
+        assert loop.timers == 1
+
+    virtual_time.run(main())
+
+
+def test_an_answer_to_an_earlier_run_of_a_node_is_told_to_nobody() -> None:
+    async def main() -> None:
+        made, endpoint = network()
+        told: list[Any] = []
+        endpoint.request(B, "hello", 1.0, lambda reply, _now: told.append(reply))
+        again = made.attach(A.peer_id, echo)
+        assert await ask(again, B, "hello again") == "hello again"
+        await asyncio.sleep(2)
+        assert told == []
+
+    virtual_time.run(main())
+
+
+def test_it_lives_in_virtual_time_alone() -> None:
+    async def main() -> None:
+        with pytest.raises(RuntimeError, match="virtual_time"):
+            network()[1].request(B, "hello", 1.0, lambda _reply, _now: None)
+
+    asyncio.run(main())

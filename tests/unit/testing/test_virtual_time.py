@@ -7,6 +7,8 @@ import threading
 import time
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from peerstack.testing import virtual_time
 from peerstack.testing.virtual_time import EPOCH, Stalled, VirtualTimeLoop, seeded_environment, wall_clock
@@ -67,6 +69,76 @@ async def test_a_timeout_expires_at_its_deadline() -> None:
         async with asyncio.timeout(7.5):
             await loop.create_future()
     assert loop.time() == 7.5
+
+
+@virtual
+@given(wanted=st.lists(st.tuples(st.floats(0, 100), st.booleans()), max_size=40))
+@settings(max_examples=50)
+async def test_scheduled_callbacks_come_in_order_once_each_unless_they_were_unscheduled(wanted: list[tuple[float, bool]]) -> None:
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, VirtualTimeLoop)
+    began = loop.time()
+    called: list[tuple[float, int]] = []
+    timers = [loop.schedule(delay, lambda index=index: called.append((loop.time(), index))) for index, (delay, _) in enumerate(wanted)]
+    for timer, (_, kept) in zip(timers, wanted, strict=True):
+        if not kept:
+            loop.unschedule(timer)
+            loop.unschedule(timer)  # once more changes nothing
+    left = [(began + delay, index) for index, (delay, kept) in enumerate(wanted) if kept]
+    assert loop.timers == len(left)
+    await asyncio.sleep(101)
+    assert called == sorted(left)
+    for timer in timers:
+        loop.unschedule(timer)  # called already
+    assert loop.timers == 0
+
+
+@virtual
+async def test_a_million_cancelled_timers_take_no_room() -> None:
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, VirtualTimeLoop)
+    kept: list[int] = []
+    loop.schedule(2, kept.append, 1)
+    for _ in range(10_000):
+        loop.unschedule(loop.schedule(1, kept.append, 0))
+        loop.call_later(1, kept.append, 0).cancel()
+    assert loop.timers == 1
+    assert len(loop._timers) < 3000
+    await asyncio.sleep(3)
+    assert kept == [1]
+
+
+@virtual
+async def test_a_timer_set_for_now_waits_for_the_next_turn() -> None:
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, VirtualTimeLoop)
+    turns: list[int] = []
+
+    def again() -> None:
+        turns.append(len(turns))
+        if len(turns) < 5:
+            loop.schedule(0, again)
+
+    loop.schedule(0, again)
+    for turn in range(5):
+        assert len(turns) == turn
+        await asyncio.sleep(0)
+    assert turns == [0, 1, 2, 3, 4]
+
+
+def test_an_error_in_a_scheduled_callback_reaches_the_exception_handler_and_stops_nobody_else() -> None:
+    told: list[object] = []
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, VirtualTimeLoop)
+        loop.set_exception_handler(lambda _loop, context: told.append(type(context["exception"])))
+        loop.schedule(1, lambda: 1 // 0)
+        loop.schedule(1, told.append, "the next")
+        await asyncio.sleep(2)
+
+    virtual_time.run(main())
+    assert told == [ZeroDivisionError, "the next"]
 
 
 def test_a_program_that_waits_for_nothing_is_told_where_it_waits() -> None:
