@@ -300,6 +300,11 @@ class GetTally(Tally):
             return ()
         return tuple(peer for peer in self.members if peer in self._heard and not _equal(self._held[peer].get(subkey), best))
 
+    @property
+    def disagrees(self) -> bool:
+        """Whether a member that answered holds something lesser than another holder, or nothing."""
+        return any(self.outdated(subkey) for subkey in self._merged)
+
     def verdict(self, subkey: bytes, now: int, *, exhausted: bool) -> ReadVerdict:
         """Where the get stands.
 

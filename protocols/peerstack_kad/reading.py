@@ -1,4 +1,8 @@
-"""Reading a key from its responsible servers: the walk and the tally behind `get`, `get_all`, and the look-up before a put."""
+"""Reading a key from its responsible servers: the walk and the tally behind `get`, `get_all`, and the look-up before a put.
+
+It asks the closest servers, as many as a read needs, and goes on only while too few of them have answered with authority. Where their
+answers differ it asks the whole responsible set, so that all of it can be repaired.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 from peerstack.dht.namespaces import Namespace
 from peerstack.dht.policy import validate
-from peerstack.dht.quorum import GetTally
+from peerstack.dht.quorum import GetTally, read_quorum
 from peerstack.dht.records import Record, wire_key
 from peerstack.dht.replica.contacts import Contact, position_of
 from peerstack.dht.replica.messages import GetReply, GetValue, Push, Reply
@@ -54,7 +58,9 @@ class Reading:
         self._engine = engine
         self._changed = changed
         self._request = GetValue(wire, position, subkey)
-        self._walk = Walk(engine, engine.begin_lookup(position, count=replicas), self._request, self._read, self._step)
+        self._quorum = quorum or 0
+        self._wanted = max(read_quorum(replicas), self._quorum)
+        self._walk = Walk(engine, engine.begin_lookup(position, count=self._wanted), self._request, self._read, self._learned)
         self._asking_myself = engine.serving
         self._stopped = False
         self._repaired: set[tuple[PeerId, bytes]] = set()
@@ -65,7 +71,7 @@ class Reading:
             self._engine.ask(self._engine.own, self._request, self._heard_myself)
         self._walk.step()
         if self.exhausted:
-            self._engine.outside.call_later(0, self._step)
+            self._engine.outside.call_later(0, self._learned)
 
     def stop(self) -> None:
         """Ask nobody any more. Answers under way still count, for repair."""
@@ -75,10 +81,7 @@ class Reading:
     @property
     def exhausted(self) -> bool:
         """Whether nobody is left to ask or to wait for, up to twice the replicas: who has no authority sends the reader on."""
-        progress = self._walk.progress
-        if progress.done and not self.tally.confirmed:
-            progress.extend(2 * self._engine.parameters.replicas)
-        return not self._asking_myself and progress.done
+        return not self._asking_myself and self._walk.progress.done
 
     @property
     def converged(self) -> bool:
@@ -102,19 +105,35 @@ class Reading:
         told = f"{answered} of {len(self.tally.members)} responsible nodes answered, {needed} are needed to be sure: {consequence}"
         return Unavailable(told, answered=answered, needed=needed)
 
-    def _step(self) -> None:
+    def _learned(self) -> None:
         if self._stopped:
             self.repair()
             return
+        self._widen()
         self._changed()
-        self._walk.step()
+
+    def _widen(self) -> None:
+        """Have more servers asked, where those asked so far do not make it certain or do not agree."""
+        if not self.converged:
+            return
+        tally, replicas = self.tally, self._engine.parameters.replicas
+        if tally.disagrees:
+            self._walk.progress.extend(replicas)
+        while self.converged and self._wanted < 2 * replicas and (lacking := self._needed - len(tally.votes)) > 0:
+            self._wanted = min(2 * replicas, self._wanted + lacking)
+            self._walk.progress.extend(self._wanted)
+
+    @property
+    def _needed(self) -> int:
+        return max(self.tally.read_quorum, self._quorum)
 
     def _heard_myself(self, reply: Reply | PeerstackError, _now: float) -> None:
         self._asking_myself = False
         if not isinstance(reply, PeerstackError):
             self._read(self._engine.own, reply)
             self.local = isinstance(reply, GetReply) and reply.refusal is None
-        self._step()
+        self._learned()
+        self._walk.step()
 
     def _read(self, peer: Contact, reply: Reply) -> Sequence[Contact] | None:
         if not isinstance(reply, GetReply):

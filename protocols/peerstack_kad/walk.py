@@ -29,7 +29,7 @@ class Walk:
         progress: The lookup.
         request: What everybody is asked.
         read: Takes each reply.
-        changed: Called after each report; it may call `stop`.
+        changed: Called after each report and before anybody else is asked; it may call `stop`.
     """
 
     def __init__(self, engine: Engine, progress: LookupProgress, request: Request, read: ReadReply, changed: Callable[[], None]) -> None:
@@ -87,3 +87,4 @@ class Walk:
         self._cancel_wake = None
         self.step()
         self._changed()
+        self.step()

@@ -213,6 +213,18 @@ class TestGet:
         assert tally.conclude(b"", NOW).value == b"newer"
         assert tally.outdated() == (PEERS[0], PEERS[2], PEERS[3])
 
+    def test_members_disagree_once_one_of_them_holds_less_than_another(self) -> None:
+        tally = get_tally(5, known=5)
+        tally.answer(PEERS[0], [], authoritative=True)
+        assert not tally.disagrees
+        tally.answer(PEERS[9], [], authoritative=True)  # nobody asks a stand-in to hold anything
+        tally.answer(PEERS[1], [RECORD], authoritative=True)
+        assert tally.disagrees
+        tally.answer(PEERS[0], [RECORD], authoritative=True)
+        assert not tally.disagrees
+        tally.answer(PEERS[2], [NEWER], authoritative=False)
+        assert tally.disagrees
+
     def test_the_dead_beat_older_values(self) -> None:
         delete = ALICE.delete(SLOT, at=NOW + 1)
         tally = get_tally()
