@@ -1,23 +1,30 @@
-"""``python -m tests.sim [SCENARIO ...] [--seed N | --seeds N] [--size N]``: play scenarios, more and larger than the tests do."""
+"""``python -m tests.sim COMMAND ...``: what the tests do, larger. Without a command: ``scenarios``.
+
+* ``scenarios [SCENARIO ...] [--seed N | --seeds N] [--size N]``: play scenarios, and judge them;
+* ``scale [--nodes N]``: what ten thousand nodes cost, and how their lookups do, as JSON.
+"""
 
 from __future__ import annotations
 
 import argparse
 import sys
 import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
 
+from tests.sim import scale
 from tests.sim.play import play
 from tests.sim.scenarios import SCENARIOS
 
 
-def main() -> int:
+def play_scenarios(given: Sequence[str]) -> int:
     """Play and tell."""
-    parser = argparse.ArgumentParser(prog="python -m tests.sim", description="Play scenarios in virtual time and judge them.")
+    parser = argparse.ArgumentParser(prog="python -m tests.sim scenarios", description="Play scenarios in virtual time and judge them.")
     parser.add_argument("scenarios", nargs="*", metavar="SCENARIO", help=f"of {', '.join(SCENARIOS)}; default all")
     parser.add_argument("--seed", type=int, help="play this seed alone")
     parser.add_argument("--seeds", type=int, default=10, help="play so many seeds")
     parser.add_argument("--size", type=int, help="servers; default is the scenario's own number")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(given)
     if unknown := set(arguments.scenarios) - set(SCENARIOS):
         parser.error(f"there is no {', '.join(sorted(unknown))}")
     seeds = range(arguments.seeds) if arguments.seed is None else [arguments.seed]
@@ -41,5 +48,15 @@ def main() -> int:
     return 1 if failed else 0
 
 
+COMMANDS: Final[Mapping[str, Callable[[Sequence[str]], int]]] = {"scenarios": play_scenarios, "scale": scale.main}
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the command named first, or play scenarios."""
+    if arguments and arguments[0] in COMMANDS:
+        return COMMANDS[arguments[0]](arguments[1:])
+    return play_scenarios(arguments)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

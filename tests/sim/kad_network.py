@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import random
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -238,6 +239,7 @@ class SimulatedKademlia(DhtNetwork):
         nodes: Servers, by number.
         clients: Nodes that serve nobody.
         by_peer: All of them.
+        requests: How many were sent so far, by kind, if there is a trace.
 
     Args:
         seed: Same seed, same run.
@@ -261,6 +263,7 @@ class SimulatedKademlia(DhtNetwork):
         self.nodes: list[SimulatedNode] = []
         self.clients: list[SimulatedNode] = []
         self.by_peer: dict[PeerId, SimulatedNode] = {}
+        self.requests: Counter[str] = Counter()
         self._digest = hashlib.sha256() if trace else None
 
     @classmethod
@@ -273,35 +276,56 @@ class SimulatedKademlia(DhtNetwork):
             await network.add()
         return network
 
-    def assemble(self, size: int) -> None:
-        """Start `size` servers that know each other as if they had all joined long ago: for networks too large to grow one by one."""
-        for _ in range(size):
-            node = SimulatedNode(self, len(self.nodes), NodeOptions())
+    def assemble(self, size: int, *, options: Callable[[int], NodeOptions] = lambda _number: NodeOptions(), long_ago: bool = False) -> None:
+        """Start `size` servers that know each other as if they had all joined: for networks too large to grow one by one.
+
+        Routing tables and neighbourhoods are filled by somebody who sees everybody: whom a node counts are those closest to it, and of
+        every other bucket it knows up to k at random.
+
+        Args:
+            size: How many.
+            options: What each has of its own, by number.
+            long_ago: Whether they joined long ago: when they last heard of each other is spread over the time after which they ask, and
+                their timers stand anywhere in their periods. Otherwise it is now, and all periods begin.
+        """
+        for number in range(len(self.nodes), len(self.nodes) + size):
+            node = SimulatedNode(self, number, options(number))
             self.nodes.append(node)
             self.by_peer[node.contact.peer_id] = node
         contacts = {node.contact.key: node.contact for node in self.nodes}
         order = sorted(contacts)
         chance = random.Random(f"assembled {self.seed}")
         for node in self.nodes:
-            self._acquaint(node.node, order, contacts, chance)
+            known = self._known_by(node.node, order, chance)
+            spread_s = self.parameters.authority_loss_s / 5 if long_ago else 0.0  # the pause after which upkeep asks whom it counts
+            now = self.messages.loop.time()
+            heard = sorted((now - spread_s * chance.random() if long_ago else now, key) for key in known)
+            self._acquaint(node.node, [(contacts[key], at) for at, key in heard], known)
+            node.outside.mid_period = long_ago
             node.node.start()
+            node.outside.mid_period = False
 
-    def _acquaint(self, node: KademliaNode, order: list[int], contacts: dict[int, Contact], chance: random.Random) -> None:
-        own, hood, table = node.engine.own.key, node.engine.hood, node.engine.table
-        now = asyncio.get_running_loop().time()
+    def _known_by(self, node: KademliaNode, order: list[int], chance: random.Random) -> dict[int, bool]:
+        """Whom a node knows -> whether it counts them."""
+        own, hood = node.engine.own.key, node.engine.hood
         # Who is near in XOR shares a long prefix, and so stands near in numerical order too.
         place = bisect_left(order, own)
         around = closest(order[max(0, place - 4 * hood.size) : place + 4 * hood.size], own, hood.size + 1)
-        hood.begin_takeover(settled=True)
-        hood.members.update((key, Member(contacts[key], now)) for key in around if key != own)
-        hood.end_takeover()
+        known = dict.fromkeys((key for key in around if key != own), True)
         for index in range(common_prefix(own, around[1]) + 1 if len(around) > 1 else 0):
             low = spread(own, index, 0)
             first, last = bisect_left(order, low), bisect_left(order, low + (1 << (KEY_BITS - index - 1)))
             for each in chance.sample(range(first, last), min(node.engine.parameters.k, last - first)):
-                table.heard(contacts[order[each]], now)
-        for key in around:
-            table.heard(contacts[key], now)
+                known.setdefault(order[each], False)
+        return known
+
+    def _acquaint(self, node: KademliaNode, heard: list[tuple[Contact, float]], counted: dict[int, bool]) -> None:
+        hood, table = node.engine.hood, node.engine.table
+        hood.begin_takeover(settled=True)
+        hood.members.update((contact.key, Member(contact, at)) for contact, at in heard if counted[contact.key])
+        hood.end_takeover()
+        for contact, at in heard:
+            table.heard(contact, at)
         table.take_events()
         node._joined = True
 
@@ -323,7 +347,9 @@ class SimulatedKademlia(DhtNetwork):
     def _note(self, node: SimulatedNode, peer: Contact, message: Request) -> None:
         digest = self._digest
         assert digest is not None
-        digest.update(f"{self.messages.loop.time():.9f} {node.number} {peer.key:x} {type(message).__name__}\n".encode())
+        kind = type(message).__name__
+        self.requests[kind] += 1
+        digest.update(f"{self.messages.loop.time():.9f} {node.number} {peer.key:x} {kind}\n".encode())
 
     def up(self) -> list[int]:
         """Servers that run and are not leaving."""
