@@ -1,7 +1,7 @@
-"""What the pure half of the plugin needs from outside: requests to other nodes, clocks, timers, random bits.
+"""What the data engine needs from outside: requests to other nodes, clocks, timers, random bits.
 
-`peerstack.rpc.streams` and the host provide it in real life, a message network in simulations. Nothing here awaits: answers come by callback,
-and only the public operations turn one callback into one future.
+`peerstack.rpc.streams` and the host provide it in real life, a message network in simulations. Nothing here awaits: answers come by
+callback, and only the public operations turn one callback into one future.
 """
 
 from __future__ import annotations

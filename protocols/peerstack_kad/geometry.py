@@ -1,0 +1,80 @@
+"""The XOR metric for the data engine: who is responsible, and what a node knows of the buckets around it. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection
+from typing import Final
+
+from peerstack.dht.replica.contacts import KEY_BITS
+from peerstack.dht.replica.geometry import KeyRange, key_range
+from peerstack_kad.keys import common_prefix
+
+__all__ = ["XorGeometry", "XorSurroundings"]
+
+_MAX_BUCKET: Final = 4  # times the size: what one bucket holds at most, however crowded its range
+
+
+class XorSurroundings:
+    """Members by buckets: a bucket is kept whole, or let go whole once `size` members are in the buckets closer than it.
+
+    Attributes:
+        beyond: Members that are let go.
+    """
+
+    def __init__(self, own: int, members: Collection[int], *, replicas: int, size: int) -> None:
+        """Draw the horizon."""
+        self._own = own
+        self._replicas = replicas
+        self._most = _MAX_BUCKET * size
+        self._sizes = Counter(common_prefix(own, key) for key in members)
+        self._horizon = 0  # buckets from here on are kept whole
+        closer = 0
+        for prefix in sorted(self._sizes, reverse=True):
+            if closer >= size:
+                self._horizon = prefix + 1
+                break
+            closer += self._sizes[prefix]
+        self.beyond = [key for key in members if common_prefix(own, key) < self._horizon] if self._horizon else []
+
+    @property
+    def region(self) -> int:
+        """The prefix within which all keys lie that this node may be responsible for.
+
+        Behind a bucket of twice `replicas` members, every key of that bucket's range has its whole set there.
+        """
+        prefix = self._horizon
+        while prefix < KEY_BITS and self._sizes[prefix] >= 2 * self._replicas:
+            prefix += 1
+        return prefix
+
+    def knows(self, position: int) -> bool:
+        """See `peerstack.dht.replica.geometry.Surroundings.knows`."""
+        return common_prefix(self._own, position) >= self._horizon
+
+    def is_near(self, key: int) -> bool:
+        """See `peerstack.dht.replica.geometry.Surroundings.is_near`."""
+        prefix = common_prefix(self._own, key)
+        return prefix >= self._horizon and self._sizes[prefix] < self._most
+
+
+class XorGeometry:
+    """See `peerstack.dht.replica.geometry.Geometry`. A region is a prefix of the sender's position, by its length."""
+
+    def distance_from(self, position: int) -> Callable[[int], int]:
+        """XOR, as one machine operation: no Python call per key."""
+        return position.__xor__
+
+    def survey(self, own: int, members: Collection[int], *, replicas: int, size: int) -> XorSurroundings:
+        """Draw the horizon."""
+        return XorSurroundings(own, members, replicas=replicas, size=size)
+
+    def reach(self, source: int, named: Collection[int], size: int) -> Callable[[int], bool]:
+        """Who counts as many as it wants knows of nobody farther."""
+        farthest = max(key ^ source for key in named) if len(named) >= size else 1 << KEY_BITS
+        return lambda key: key ^ source <= farthest
+
+    def ranges(self, sender: int, region: int) -> list[KeyRange]:
+        """All positions that share `region` leading bits with the sender."""
+        free = KEY_BITS - region
+        return [key_range(sender >> free << free, 1 << free)]
