@@ -157,7 +157,9 @@ class Codec:
                 message = Message(type=Message.GET_VALUE)
                 self._write_records(message, reply.records)
                 write_refusal(message, reply.refusal)
-                peers = encode_peers(CLOSER, reply.closer) + self._write_standing(message, reply.standing)
+                named = {contact.key for contact in reply.standing.responsible}
+                closer = [contact for contact in reply.closer if contact.key not in named]
+                peers = encode_peers(CLOSER, closer) + self._write_standing(message, reply.standing)
             case PutReply():
                 message = Message(type=Message.PUT_VALUE)
                 write_refusal(message, reply.refusal)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Final, cast
 
@@ -174,33 +173,35 @@ def _encode_contact(contact: Contact) -> bytes:
 
 
 class ContactReader:
-    """Reads peers; those read before are the same objects, so that nothing is hashed or encoded twice. Bounded."""
+    """Reads peers; the same bytes are the same object, so that nothing is parsed, hashed or encoded twice. Bounded."""
 
     def __init__(self) -> None:
-        self._known: OrderedDict[bytes, Contact] = OrderedDict()  # by peer id
+        self._known: dict[bytes, Contact] = {}  # by the encoded peer, in order of reading
 
-    def read_all(self, peers: Iterable[Message.Peer], limit: int) -> tuple[Contact, ...]:
+    def read_all(self, peers: Iterable[bytes], limit: int) -> tuple[Contact, ...]:
         """The first `limit` entries that are peers."""
+        known = self._known
         found: list[Contact] = []
-        for peer in peers:
+        for data in peers:
             if len(found) == limit:
                 break
-            contact = self._read(peer)
+            contact = known.get(data) or self._read(data)
             if contact is not None:
                 found.append(contact)
         return tuple(found)
 
-    def _read(self, peer: Message.Peer) -> Contact | None:
-        addresses = tuple(address for address in peer.addrs[:_MAX_ADDRESSES] if len(address) <= _MAX_ADDRESS_BYTES)
-        known = self._known.get(peer.id)
-        if known is not None and known.addresses == addresses:
-            self._known.move_to_end(peer.id)
-            return known
+    def _read(self, data: bytes) -> Contact | None:
+        from google.protobuf.message import DecodeError
+
+        from peerstack_kad.pb.kad_pb2 import Message
+
         try:
-            contact = Contact.of(PeerId(peer.id), addresses)
-        except InvalidPeerId:
+            peer = Message.Peer.FromString(data)
+            peer_id = PeerId(peer.id)
+        except (DecodeError, InvalidPeerId):
             return None
-        self._known[peer.id] = contact
+        addresses = tuple(address for address in peer.addrs[:_MAX_ADDRESSES] if len(address) <= _MAX_ADDRESS_BYTES)
+        contact = self._known[data] = Contact.of(peer_id, addresses)
         if len(self._known) > _MAX_CONTACTS_KEPT:
-            self._known.popitem(last=False)
+            del self._known[next(iter(self._known))]
         return contact

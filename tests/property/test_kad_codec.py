@@ -41,7 +41,10 @@ REQUESTS: list[Request] = [
 KEYS = st.one_of(st.just(WIRE), st.binary(max_size=40))
 POSITIONS = st.one_of(st.binary(min_size=32, max_size=32), st.binary(max_size=40))
 RECORDS = st.one_of(st.just(RECORD.encode()), st.binary(max_size=60))
-PEERS = st.lists(st.builds(lambda id_, addrs: Message.Peer(id=id_, addrs=addrs), st.binary(max_size=40), st.lists(st.binary(max_size=9))))
+PEER = st.builds(
+    lambda id_, addrs: Message.Peer(id=id_, addrs=addrs).SerializeToString(), st.binary(max_size=40), st.lists(st.binary(max_size=9))
+)
+PEERS = st.lists(st.one_of(PEER, st.binary(max_size=20)))
 FIELDS = st.fixed_dictionaries(
     {},
     optional={

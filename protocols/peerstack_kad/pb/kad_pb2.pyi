@@ -118,15 +118,15 @@ class Message(_message.Message):
     type: Message.MessageType
     key: bytes
     record: Record
-    closerPeers: _containers.RepeatedCompositeFieldContainer[Message.Peer]
-    providerPeers: _containers.RepeatedCompositeFieldContainer[Message.Peer]
+    closerPeers: _containers.RepeatedScalarFieldContainer[bytes]
+    providerPeers: _containers.RepeatedScalarFieldContainer[bytes]
     clusterLevelRaw: int
     requestId: int
     parameters: bytes
     status: Message.Status
     reason: str
     authoritative: bool
-    responsible: _containers.RepeatedCompositeFieldContainer[Message.Peer]
+    responsible: _containers.RepeatedScalarFieldContainer[bytes]
     subkey: bytes
     records: _containers.RepeatedScalarFieldContainer[bytes]
     position: bytes
@@ -138,4 +138,4 @@ class Message(_message.Message):
     offered: _containers.RepeatedCompositeFieldContainer[Message.Offered]
     answers: bytes
     keys: _containers.RepeatedScalarFieldContainer[bytes]
-    def __init__(self, type: _Optional[_Union[Message.MessageType, str]] = ..., key: _Optional[bytes] = ..., record: _Optional[_Union[Record, _Mapping]] = ..., closerPeers: _Optional[_Iterable[_Union[Message.Peer, _Mapping]]] = ..., providerPeers: _Optional[_Iterable[_Union[Message.Peer, _Mapping]]] = ..., clusterLevelRaw: _Optional[int] = ..., requestId: _Optional[int] = ..., parameters: _Optional[bytes] = ..., status: _Optional[_Union[Message.Status, str]] = ..., reason: _Optional[str] = ..., authoritative: bool = ..., responsible: _Optional[_Iterable[_Union[Message.Peer, _Mapping]]] = ..., subkey: _Optional[bytes] = ..., records: _Optional[_Iterable[bytes]] = ..., position: _Optional[bytes] = ..., prefix: _Optional[int] = ..., settled: bool = ..., known: bool = ..., silentMs: _Optional[_Iterable[int]] = ..., outcomes: _Optional[_Iterable[_Union[Message.Status, str]]] = ..., offered: _Optional[_Iterable[_Union[Message.Offered, _Mapping]]] = ..., answers: _Optional[bytes] = ..., keys: _Optional[_Iterable[bytes]] = ...) -> None: ...
+    def __init__(self, type: _Optional[_Union[Message.MessageType, str]] = ..., key: _Optional[bytes] = ..., record: _Optional[_Union[Record, _Mapping]] = ..., closerPeers: _Optional[_Iterable[bytes]] = ..., providerPeers: _Optional[_Iterable[bytes]] = ..., clusterLevelRaw: _Optional[int] = ..., requestId: _Optional[int] = ..., parameters: _Optional[bytes] = ..., status: _Optional[_Union[Message.Status, str]] = ..., reason: _Optional[str] = ..., authoritative: bool = ..., responsible: _Optional[_Iterable[bytes]] = ..., subkey: _Optional[bytes] = ..., records: _Optional[_Iterable[bytes]] = ..., position: _Optional[bytes] = ..., prefix: _Optional[int] = ..., settled: bool = ..., known: bool = ..., silentMs: _Optional[_Iterable[int]] = ..., outcomes: _Optional[_Iterable[_Union[Message.Status, str]]] = ..., offered: _Optional[_Iterable[_Union[Message.Offered, _Mapping]]] = ..., answers: _Optional[bytes] = ..., keys: _Optional[_Iterable[bytes]] = ...) -> None: ...

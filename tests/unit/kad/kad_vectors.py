@@ -71,7 +71,7 @@ EXCHANGES: Final[tuple[Exchange, ...]] = (
     ("ping, the first request on its stream: the answer has the parameters of the preset local", Ping(), Done(), _PARAMETERS),
     ("find-node of a key", FindNode.of(_KEY), NodesReply((_SECOND,)), b""),
     ("find-node of a position", FindNode(b"", 1 << 255), NodesReply(()), b""),
-    ("get-value of one subkey", GetValue(_KEY, position_of(_KEY), b""), GetReply((_RECORD,), (_SECOND,), _STANDING), b""),
+    ("get-value of one subkey", GetValue(_KEY, position_of(_KEY), b""), GetReply((_RECORD,), (), _STANDING), b""),
     ("get-value of every subkey, of which there is none", GetValue(_KEY, position_of(_KEY)), GetReply((), (), Standing(False)), b""),
     ("put-value, stored", PutValue(_RECORD), PutReply(None, _STANDING), b""),
     (

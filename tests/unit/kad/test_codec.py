@@ -124,7 +124,7 @@ FIND, GET, PUT = FindNode.of(b"k"), GetValue(WIRE, position_of(WIRE)), PutValue(
         (Leave(handed=True), Done()),
         (FIND, NodesReply(PEERS)),
         (FIND, NodesReply(())),
-        (GET, GetReply((), PEERS, STANDING)),
+        (GET, GetReply((), (contact(7),), STANDING)),
         (GET, GetReply((RECORD,), PEERS, Standing(authoritative=False))),
         (GET, GetReply((DEAD, RECORD), (), STANDING)),
         (GET, GetReply((), (), Standing(authoritative=False), Refusal(RefusalReason.INVALID, "why"))),
@@ -231,12 +231,27 @@ def test_outcomes_have_to_match_what_was_pushed() -> None:
         Codec().decode_reply(data, Push((RECORD, DEAD)))
 
 
+def test_nobody_is_named_twice_in_one_answer() -> None:
+    other = contact(7)
+    reply = Codec().decode_reply(Codec().encode_reply(ReplyFrame(GetReply((), (*PEERS, other), STANDING))), GET).reply
+    assert same(reply, GetReply((), (other,), STANDING))
+
+
+def test_the_same_peers_are_the_same_objects() -> None:
+    codec = Codec()
+    data = codec.encode_reply(ReplyFrame(NodesReply(PEERS)))
+    first, second = (codec.decode_reply(data, FIND).reply for _ in range(2))
+    assert isinstance(first, NodesReply)
+    assert isinstance(second, NodesReply)
+    assert [id(each) for each in first.closer] == [id(each) for each in second.closer]
+
+
 def test_entries_that_are_no_peers_are_passed_over_and_the_rest_is_bounded() -> None:
     message = Message(type=Message.FIND_NODE)
-    message.closerPeers.add(id=b"nobody")
+    message.closerPeers.extend([b"no message", Message.Peer(id=b"nobody").SerializeToString()])
     for number in range(30):
-        peer = message.closerPeers.add(id=b"\x00\x02" + number.to_bytes(2, "big"))
-        peer.addrs.extend([bytes(2000), *(b"\x04\x7f\x00\x00\x01" for _ in range(50))])
+        addresses = [bytes(2000), *(b"\x04\x7f\x00\x00\x01" for _ in range(50))]
+        message.closerPeers.append(Message.Peer(id=b"\x00\x02" + number.to_bytes(2, "big"), addrs=addresses).SerializeToString())
     reply = Codec().decode_reply(message.SerializeToString(), FIND).reply
     assert isinstance(reply, NodesReply)
     assert len(reply.closer) == MAX_CLOSER

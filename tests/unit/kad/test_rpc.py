@@ -210,7 +210,7 @@ async def test_an_answer_to_nothing_that_was_asked_is_passed_over(net: Net) -> N
 
 async def test_an_answer_that_is_none_fails_its_request_alone(net: Net) -> None:
     bad = Message(requestId=1)
-    bad.closerPeers.add(id=b"x")
+    bad.closerPeers.append(b"x")
     bad.record.value = b"no record"
     client = RpcPlugin()
     async with net.pair(Scripted(bad.SerializeToString(), answer(Done(), 2)), client) as (server, _):
