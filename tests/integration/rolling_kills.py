@@ -1,8 +1,8 @@
 """``python -m tests.integration.rolling_kills kad``: a client writes and reads while one daemon after the other is killed.
 
-Nine daemons (``local`` preset, three replicas) on loopback. Every ten seconds one of them is killed by SIGKILL, and started again five seconds
-later with its disk, so that never more than one is down. Every acknowledged write has to be read back, no read may be older than what was
-acknowledged before it began, and of the reads and of the puts 95 % have to succeed within five seconds, one retry included.
+Nine daemons (``local`` preset, three replicas) on loopback. Every ten seconds one of them is killed by SIGKILL, and started again five
+seconds later with its disk, so that never more than one is down. Every acknowledged write has to be read back, no read may be older than
+what was acknowledged before it began, and of the reads and of the puts 95 % have to succeed within five seconds, one retry included.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from importlib.metadata import entry_points
 from pathlib import Path
 from statistics import median
 
@@ -156,13 +157,10 @@ class Daemons:
 
 
 def _plugin(name: str) -> ProtocolPlugin:
-    if name == "kad":
-        from peerstack_kad import Kademlia
-
-        return Kademlia(Kademlia.Config(preset="local"))
-    from peerstack_chord import Chord
-
-    return Chord(Chord.Config(preset="local"))
+    [found] = entry_points(group="peerstack.protocols", name=name)
+    plugin = found.load()
+    made: ProtocolPlugin = plugin(plugin.Config(preset="local"))
+    return made
 
 
 async def play(name: str, *, seconds: float, count: int, seed: int) -> tuple[dict[str, object], list[str]]:
