@@ -55,16 +55,23 @@ class Tally:
         self._placement = placement
         self._named: dict[PeerId, None] = dict.fromkeys(known)
         self._ranked: list[PeerId] | None = None
-        self._members: tuple[PeerId, ...] | None = None  # None: to be counted anew, as is
-        self._votes: tuple[PeerId, ...] | None = None
-        self._heard: dict[PeerId, bool] = {}  # who answered -> with authority
+        self._members: tuple[PeerId, ...] | None = None  # None: to be counted anew
+        self._member_set: frozenset[PeerId] = frozenset()
+        self._last_named: Sequence[PeerId] = ()
+        self._heard: set[PeerId] = set()
+        self._authorities: set[PeerId] = set()  # who answered with authority
 
     @property
     def members(self) -> tuple[PeerId, ...]:
         """The responsible set S, closest first."""
         if self._members is None:
             self._members = self.closest(self._placement.replicas)
+            self._member_set = frozenset(self._members)
         return self._members
+
+    def _as_set(self) -> frozenset[PeerId]:
+        """The members, for counting: sets keep the hashes of what they hold, so that intersecting them asks no peer id for its own."""
+        return self._member_set if self.members else frozenset()
 
     @property
     def majority(self) -> int:
@@ -79,10 +86,12 @@ class Tally:
     @property
     def votes(self) -> tuple[PeerId, ...]:
         """Members of S that answered with authority."""
-        if self._votes is None:
-            heard = self._heard
-            self._votes = tuple([peer for peer in self.members if heard.get(peer, False)])
-        return self._votes
+        return tuple([peer for peer in self.members if peer in self._authorities])
+
+    @property
+    def vote_count(self) -> int:
+        """How many `votes` there are."""
+        return len(self._as_set() & self._authorities)
 
     def closest(self, count: int) -> tuple[PeerId, ...]:
         """The closest servers named so far."""
@@ -95,8 +104,12 @@ class Tally:
         return all(peer in self._heard for peer in self.closest(count))
 
     def _hear(self, peer: PeerId, authoritative: bool, named: Sequence[PeerId]) -> None:
-        self._heard[peer] = authoritative or self._heard.get(peer, False)
-        self._votes = None
+        self._heard.add(peer)
+        if authoritative:
+            self._authorities.add(peer)
+        if named == self._last_named:  # as a rule they all name the same
+            return
+        self._last_named = named
         # Nobody has reason to name more than the closest of whom a taking-over asks.
         for each in named[: 2 * self._placement.replicas]:
             if each not in self._named:
@@ -166,7 +179,7 @@ class PutTally(Tally):
     @property
     def promised(self) -> bool:
         """Whether a majority acknowledged."""
-        return len(self.acknowledged) >= self.majority
+        return len(self._acknowledging()) >= self.majority
 
     @property
     def wanted(self) -> int:
@@ -181,12 +194,13 @@ class PutTally(Tally):
     @property
     def pending(self) -> tuple[PeerId, ...]:
         """Members that neither stored nor refused yet."""
-        return tuple(peer for peer in self.members if peer not in self._stored and peer not in self._refused)
+        pending = self._pending()
+        return tuple([peer for peer in self.members if peer in pending])
 
     @property
     def hopeless(self) -> bool:
         """Whether even if every pending member acknowledged, it would not be enough."""
-        return len(self._counted()) + len(self.pending) < self.wanted
+        return len(self._counted()) + len(self._pending()) < self.wanted
 
     def result(self) -> PutResult:
         """What is known now."""
@@ -221,11 +235,17 @@ class PutTally(Tally):
             result=result,
         )
 
-    def _counted(self) -> tuple[PeerId, ...]:
+    def _counted(self) -> frozenset[PeerId]:
         if self.wanted >= self.majority:
-            return self.acknowledged
+            return self._acknowledging()
         # Below the majority no promise is made, so members without authority will do; stand-ins still will not.
-        return tuple(peer for peer in self.members if peer in self._stored)
+        return self._as_set() & set(self._stored)
+
+    def _acknowledging(self) -> frozenset[PeerId]:
+        return self._as_set() & self._authorities & set(self._stored)
+
+    def _pending(self) -> frozenset[PeerId]:
+        return self._as_set() - set(self._stored) - set(self._refused)
 
 
 class ReadVerdict(enum.Enum):
@@ -287,7 +307,7 @@ class GetTally(Tally):
     @property
     def confirmed(self) -> bool:
         """Whether enough members answered to have met every acknowledged write."""
-        return len(self.votes) >= self.read_quorum
+        return self.vote_count >= self.read_quorum
 
     def best(self, subkey: bytes = b"") -> Record | None:
         """The greatest record of a subkey that anybody holds, dead or alive."""
@@ -314,7 +334,7 @@ class GetTally(Tally):
             exhausted: Whether nobody is left to ask, or no time.
         """
         found = self._live(subkey, now) is not None
-        reached = self._quorum is None or len(self.votes) >= self._quorum
+        reached = self._quorum is None or self.vote_count >= self._quorum
         if self.confirmed and reached:
             return ReadVerdict.FOUND if found else ReadVerdict.NOT_FOUND
         if found and reached and (exhausted or self._quorum is not None):
