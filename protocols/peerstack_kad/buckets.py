@@ -13,7 +13,6 @@ A contact enters only by `heard`, which is called for peers known to *serve* the
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
@@ -27,6 +26,7 @@ STALE_AFTER: Final = 5
 """Failures in a row that make a contact stale."""
 
 _RECENTLY_S: Final = 5.0  # a contact heard of within this is not pinged for a newcomer
+_PROBE_PAUSE_S: Final = 60.0  # a bucket in which such a ping was answered is left alone for so long
 
 
 @dataclass(slots=True, eq=False)
@@ -76,9 +76,10 @@ Admission = Callable[[Contact, "RoutingTable", int], bool]
 
 @dataclass(slots=True)
 class _Bucket:
-    entries: OrderedDict[int, Entry] = field(default_factory=OrderedDict)  # least recently heard first
-    waiting: OrderedDict[int, Entry] = field(default_factory=OrderedDict)  # the replacement cache, most recent last
+    entries: dict[int, Entry] = field(default_factory=dict)  # least recently heard first
+    waiting: dict[int, Entry] = field(default_factory=dict)  # the replacement cache, most recent last
     looked_up: float = float("-inf")
+    probed: float = float("-inf")  # when a ping for a newcomer was last answered
 
 
 class RoutingTable:
@@ -104,23 +105,31 @@ class RoutingTable:
         self.neighbourhood = 5 * k if neighbourhood is None else neighbourhood
         self._admission = admission
         self._buckets: list[_Bucket] = []  # up to the deepest that holds somebody
-        self._entries: dict[int, Entry] = {}
+        self._size = 0
+        self._failing: dict[int, Entry] = {}
+        self._revision = 0
         self._events: list[TableEvent] = []
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return self._size
 
     def __contains__(self, key: object) -> bool:
-        return key in self._entries
+        return isinstance(key, int) and self.get(key) is not None
 
     def __iter__(self) -> Iterator[Entry]:
         """All entries, bucket by bucket, least recently heard first."""
         for bucket in self._buckets:
             yield from bucket.entries.values()
 
+    @property
+    def revision(self) -> int:
+        """Another number whenever a contact came or went."""
+        return self._revision
+
     def get(self, key: int) -> Entry | None:
         """The entry at a position."""
-        return self._entries.get(key)
+        bucket = self._bucket_of(key)
+        return None if bucket is None else bucket.entries.get(key)
 
     def bucket(self, index: int) -> list[Entry]:
         """The contacts that share exactly `index` leading bits with us, least recently heard first."""
@@ -140,23 +149,25 @@ class RoutingTable:
 
     def heard(self, contact: Contact, now: float) -> None:
         """Note a sign of life of a contact that serves the protocol: its request, its answer, its identification."""
-        entry = self._entries.get(contact.key)
-        if entry is not None:
-            self._refresh(entry, contact, now)
+        bucket = self._bucket_of(contact.key)
+        entry = None if bucket is None else bucket.entries.get(contact.key)
+        if bucket is not None and entry is not None:
+            self._refresh(bucket, entry, contact, now)
         elif contact.key != self.own:
             self._meet(contact, now)
 
     def failed(self, key: int) -> None:
         """Note that a contact did not answer a request."""
-        entry = self._entries.get(key)
         bucket = self._bucket_of(key)
         if bucket is None:
             return
         bucket.waiting.pop(key, None)
+        entry = bucket.entries.get(key)
         if entry is None:
             return
         entry.failures += 1
         entry.pinging = False
+        self._failing[key] = entry
         if not entry.stale or not bucket.waiting:
             return
         self._take_out(entry)
@@ -165,17 +176,23 @@ class RoutingTable:
 
     def remove(self, key: int) -> None:
         """Take a contact out: it left, or no longer serves the protocol."""
-        if (bucket := self._bucket_of(key)) is not None:
-            bucket.waiting.pop(key, None)
-        if (entry := self._entries.get(key)) is not None:
+        bucket = self._bucket_of(key)
+        if bucket is None:
+            return
+        bucket.waiting.pop(key, None)
+        if (entry := bucket.entries.get(key)) is not None:
             self._take_out(entry, silent=False)
 
     def forget_silent(self, before: float) -> list[Contact]:
         """Take out, and return, failing contacts not heard of since `before`."""
-        silent = [entry for entry in self if entry.failures and entry.last_heard < before]
+        silent = [entry for entry in self._failing.values() if entry.last_heard < before]
         for entry in silent:
             self._take_out(entry)
         return [entry.contact for entry in silent]
+
+    def stale(self) -> list[Contact]:
+        """Contacts that failed too often to be named to others."""
+        return [entry.contact for entry in self._failing.values() if entry.stale]
 
     def closest(self, target: int, count: int, *, exclude: int | None = None) -> list[Contact]:
         """The `count` contacts closest to `target` that are not stale, closest first.
@@ -226,13 +243,19 @@ class RoutingTable:
         index = common_prefix(self.own, key)
         return self._buckets[index] if index < len(self._buckets) else None
 
-    def _refresh(self, entry: Entry, contact: Contact, now: float) -> None:
+    def _refresh(self, bucket: _Bucket, entry: Entry, contact: Contact, now: float) -> None:
+        key = contact.key
         entry.last_heard = now
-        entry.failures = 0
-        entry.pinging = False
+        if entry.failures:
+            entry.failures = 0
+            del self._failing[key]
+        if entry.pinging:
+            entry.pinging = False
+            bucket.probed = now
         if contact.addresses:
             entry.contact = contact
-        self._buckets[common_prefix(self.own, contact.key)].entries.move_to_end(contact.key)
+        entries = bucket.entries
+        entries[key] = entries.pop(key)  # to the tail
 
     def _meet(self, contact: Contact, now: float) -> None:
         index = common_prefix(self.own, contact.key)
@@ -244,7 +267,7 @@ class RoutingTable:
         if len(bucket.entries) < self.k or self._is_near(index):
             self._put_in(newcomer)
             return
-        stale = next((entry for entry in bucket.entries.values() if entry.stale), None)
+        stale = next((entry for entry in bucket.entries.values() if entry.failures >= STALE_AFTER), None) if self._failing else None
         if stale is not None:
             self._take_out(stale)
             self._put_in(newcomer)
@@ -252,9 +275,11 @@ class RoutingTable:
         bucket.waiting.pop(contact.key, None)
         bucket.waiting[contact.key] = newcomer
         if len(bucket.waiting) > self.k:
-            bucket.waiting.popitem(last=False)
+            del bucket.waiting[next(iter(bucket.waiting))]
         oldest = next(iter(bucket.entries.values()))
-        if not oldest.pinging and now - oldest.last_heard > _RECENTLY_S:
+        # Whoever is pinged may not know us, and ping somebody for us in turn: where almost every sender is a stranger, as in a large
+        # network, each request would set off pings without end if buckets did not pause.
+        if not oldest.pinging and now - oldest.last_heard > _RECENTLY_S and now - bucket.probed > _PROBE_PAUSE_S:
             oldest.pinging = True
             self._events.append(PingContact(oldest.contact))
 
@@ -280,13 +305,16 @@ class RoutingTable:
         bucket = self._buckets[index]
         bucket.waiting.pop(key, None)
         bucket.entries[key] = entry
-        self._entries[key] = entry
+        self._size += 1
+        self._revision += 1
         self._events.append(ContactAdded(entry.contact))
 
     def _take_out(self, entry: Entry, *, silent: bool = True) -> None:
         key = entry.contact.key
-        del self._entries[key]
         del self._buckets[common_prefix(self.own, key)].entries[key]
+        self._failing.pop(key, None)
+        self._size -= 1
+        self._revision += 1
         while self._buckets and not self._buckets[-1].entries and not self._buckets[-1].waiting:
             self._buckets.pop()
         self._events.append(ContactRemoved(entry.contact, silent))

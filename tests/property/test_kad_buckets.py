@@ -94,5 +94,7 @@ def test_the_table_keeps_and_finds_what_the_naive_one_does(
             index: [each[0] for each in found] for index, found in naive.contacts.items() if found
         }
         assert sum(map(len, kept.values())) == len(table)
+        stale = {each[0] for found in naive.contacts.values() for each in found if each[1] >= STALE_AFTER}
+        assert {contact.key for contact in table.stale()} == stale
     for target in targets:
         assert [found.key for found in table.closest(target, count)] == naive.closest(target, count)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
 
+from peerstack.dht.parameters import KADEMLIA_PRESETS
+from peerstack.testing import virtual_time
+from tests.sim.kad_network import SimulatedKademlia
 from tests.sim.scale import ALPHAS, ScaleConfig, measure
 
 _NODES = 200
@@ -45,3 +49,18 @@ def test_maintenance_goes_on_meanwhile(report: dict[str, Any]) -> None:
     requests = report["traffic"]["requests"]
     assert requests["Ping"] > _NODES  # upkeep asks whom it counts and has not heard of for a while
     assert report["traffic"]["messages"] >= sum(requests.values())
+
+
+def test_strangers_who_ping_for_each_other_fall_silent() -> None:
+    async def main() -> None:
+        network = SimulatedKademlia(1, parameters=KADEMLIA_PRESETS["wan"], trace=True)
+        network.assemble(400)
+        await asyncio.sleep(30)  # everybody has been silent for a while; upkeep asks nobody before ten minutes are over
+        for number in range(40):
+            await network.dht(7 * number).lookup(f"target {number}")
+            await asyncio.sleep(1)
+        await asyncio.sleep(60)
+        assert 0 < network.requests["Ping"] < network.requests["FindNode"]
+        await network.close()
+
+    virtual_time.run(main())

@@ -53,6 +53,33 @@ def test_a_contact_that_answers_the_ping_keeps_its_place() -> None:
     assert bucket_keys(table) == [1, 2, 0]
 
 
+def pings(table: RoutingTable) -> list[int]:
+    return [event.contact.key & 0xFF for event in table.take_events() if isinstance(event, PingContact)]
+
+
+def test_after_a_ping_was_answered_none_is_sent_in_that_bucket_for_a_minute() -> None:
+    table = full_table()
+    table.heard(far(8), 100.0)
+    assert pings(table) == [0]
+    table.heard(far(0), 101.0)
+    for newcomer in range(9, 60):
+        table.heard(far(newcomer), 102.0 + newcomer)
+    assert pings(table) == []
+    table.heard(far(61), 162.0)
+    assert pings(table) == [1]
+
+
+def test_a_contact_that_does_not_answer_is_pinged_for_every_newcomer_until_it_is_replaced() -> None:
+    table = full_table()
+    pinged = []
+    for newcomer in range(8, 8 + STALE_AFTER):
+        table.heard(far(newcomer), 100.0)
+        pinged += pings(table)
+        table.failed(far(0).key)
+    assert pinged == [0] * STALE_AFTER
+    assert bucket_keys(table) == [1, 2, 8 + STALE_AFTER - 1]
+
+
 def test_a_contact_heard_of_just_now_is_not_pinged_for_a_newcomer() -> None:
     table = full_table()
     for index in range(K):
