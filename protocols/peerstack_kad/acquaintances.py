@@ -40,7 +40,7 @@ class Acquaintances:
         )
         self._asking: set[int] = set()
         self._untried: set[int] = set()
-        self._saved: frozenset[int] = frozenset()
+        self._saved = (0, 0)
         self._saved_at = float("-inf")
         self._stopped = False
 
@@ -94,12 +94,12 @@ class Acquaintances:
     def save(self) -> None:
         """Save whom this node knows, if that has changed, or the last time is long ago."""
         engine = self._engine
-        known = frozenset(engine.hood.members) | frozenset(entry.contact.key for entry in engine.table)
+        known = engine.table.revision, hash(frozenset(engine.hood.members))
         period = min(_MAX_SAVE_PERIOD_S, engine.parameters.repair_s)
         if known != self._saved or engine.outside.time() - self._saved_at >= period:
             self.save_now(known)
 
-    def save_now(self, known: frozenset[int] = frozenset()) -> None:
+    def save_now(self, known: tuple[int, int] = (0, 0)) -> None:
         """Save whom this node knows."""
         engine = self._engine
         now = engine.outside.time()
