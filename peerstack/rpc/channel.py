@@ -15,16 +15,17 @@ from peerstack.dht.replica.contacts import Contact
 from peerstack.dht.replica.limits import MAX_MESSAGE_BYTES
 from peerstack.dht.replica.messages import Reply, Request
 from peerstack.dht.replica.seam import RpcDone
-from peerstack.errors import Closed, ConnectionLost, InvalidMessage, PeerstackError, ProtocolViolation
+from peerstack.errors import Closed, ConnectionLost, DeadlineExceeded, InvalidMessage, PeerstackError, ProtocolViolation
 from peerstack.identity import PeerId
 from peerstack.plugin import Stream
+from peerstack.rpc.alarm import Alarm
 from peerstack.rpc.codec import Envelope, RequestFrame
 from peerstack.rpc.outbox import Outbox
 
 if TYPE_CHECKING:
     from peerstack.rpc.streams import StreamRpc
 
-__all__ = ["Channel", "Pending", "finish"]
+__all__ = ["Channel", "Pending", "finish", "too_late"]
 
 
 @dataclass(slots=True, eq=False)
@@ -33,8 +34,15 @@ class Pending:
 
     request: Request
     done: RpcDone | None  # None: nobody waits any more, the answer only has to be passed over
-    cancel_timer: Callable[[], None]
+    timeout: float
+    deadline: float
+    cancel_timer: Callable[[], None] = lambda: None  # one of its own, where no channel watches the deadline
     retried: bool = False
+
+
+def too_late(pending: Pending, peer: Contact) -> DeadlineExceeded:
+    """Why a request has no answer at its deadline."""
+    return DeadlineExceeded(f"{peer.peer_id} did not answer within {pending.timeout:g} s")
 
 
 def finish(pending: Pending, outcome: Reply | PeerstackError, now: float) -> None:
@@ -58,7 +66,7 @@ class Channel:
         self._stream: Stream | None = None
         self._outbox: Outbox | None = None
         self._ended = False
-        self._cancel_idle: Callable[[], None] = lambda: None
+        self._alarm = Alarm(rpc.context, self._wake)  # for the next deadline of those waiting, or for the end of idling
 
     @property
     def in_flight(self) -> int:
@@ -67,9 +75,10 @@ class Channel:
 
     def send(self, pending: Pending) -> None:
         """Send a request as soon as the stream is open."""
-        self._cancel_idle()
         request_id = self._next_id
         self._next_id += 1
+        due = self._alarm.deadline
+        self._alarm.set(pending.deadline if due is None or not self._waiting else min(due, pending.deadline))
         self._waiting[request_id] = pending
         if self._outbox is not None:
             self._write(request_id, pending)
@@ -98,7 +107,7 @@ class Channel:
 
     def end(self, error: PeerstackError) -> None:
         """Give the stream up: reads on a foreign id that were cut off are tried once more, everybody else is told."""
-        self._cancel_idle()
+        self._alarm.close()
         if self._stream is not None:
             self._stream.reset()
         if self._ended:
@@ -160,13 +169,19 @@ class Channel:
                 outcome = error
             finish(pending, outcome, self._rpc.context.time())
         if not self._waiting and not self._ended:
-            self._cancel_idle()
-            self._cancel_idle = self._rpc.context.call_later(self._rpc.limits.idle_s, self._close_if_idle)
+            self._alarm.set(self._rpc.context.time() + self._rpc.limits.idle_s)
 
-    def _close_if_idle(self) -> None:
+    def _wake(self, now: float) -> None:
         if not self._waiting and self._stream is not None:
             self._rpc.forget(self)
-            self._stream.write_eof()  # the peer closes its side, and `run` ends
+            self._stream.write_eof()  # it was idle for long: the peer closes its side too, and `run` ends
+            return
+        for pending in list(self._waiting.values()):
+            if pending.done is not None and pending.deadline <= now:
+                finish(pending, too_late(pending, self._peer), now)
+        deadlines = [pending.deadline for pending in self._waiting.values() if pending.done is not None]
+        if deadlines:
+            self._alarm.set(min(deadlines))
 
     def _may_retry(self, pending: Pending, error: PeerstackError) -> bool:
         # A stream that was never opened tells nothing new the second time.

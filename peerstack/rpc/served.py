@@ -12,6 +12,7 @@ from peerstack.dht.replica.seam import Respond
 from peerstack.errors import PeerstackError
 from peerstack.identity import PeerId
 from peerstack.plugin import Stream
+from peerstack.rpc.alarm import Alarm
 from peerstack.rpc.codec import ReplyFrame, RequestFrame
 from peerstack.rpc.outbox import Outbox
 
@@ -39,29 +40,39 @@ class ServedStream:
 
     async def run(self) -> None:
         """Answer until the stream ends; whoever breaks the protocol loses the stream."""
-        limits, message_type = self._rpc.limits, self._rpc.codec.message_type
+        idle: Alarm | None = None
         try:
-            while True:
-                async with asyncio.timeout(limits.served_idle_s):
-                    message = await self._stream.read_message(message_type, limit=MAX_MESSAGE_BYTES)
-                if message is None:
-                    return
-                frame = self._rpc.codec.read_request(message)
-                self._owed += 1
-                self._flushed_soon = True
-                self._serve(self._stream.peer_id, frame.request, self._responder(frame))
-                self._flushed_soon = False
-                await self._outbox.flush()
-                # Without ids answers come in order: one at a time. With ids, as many as are allowed to be owed.
-                allowed = 0 if frame.request_id is None else limits.max_in_flight - 1
-                while self._owed > allowed:
-                    self._room.clear()
-                    await self._room.wait()
+            async with asyncio.timeout(None) as until:
+                idle = Alarm(self._rpc.context, until.reschedule)
+                await self._serve_all(idle)
         except TimeoutError:
             return
         except PeerstackError as error:
             self._rpc.context.logger.debug("stream of %s ended: %s", self._stream.peer_id, error)
             self._stream.reset()
+        finally:
+            if idle is not None:
+                idle.close()
+
+    async def _serve_all(self, idle: Alarm) -> None:
+        limits, message_type = self._rpc.limits, self._rpc.codec.message_type
+        while True:
+            idle.set(self._rpc.context.time() + limits.served_idle_s)
+            message = await self._stream.read_message(message_type, limit=MAX_MESSAGE_BYTES)
+            idle.clear()
+            if message is None:
+                return
+            frame = self._rpc.codec.read_request(message)
+            self._owed += 1
+            self._flushed_soon = True
+            self._serve(self._stream.peer_id, frame.request, self._responder(frame))
+            self._flushed_soon = False
+            await self._outbox.flush()
+            # Without ids answers come in order: one at a time. With ids, as many as are allowed to be owed.
+            allowed = 0 if frame.request_id is None else limits.max_in_flight - 1
+            while self._owed > allowed:
+                self._room.clear()
+                await self._room.wait()
 
     def _responder(self, request: RequestFrame) -> Respond:
         def respond(reply: Reply) -> None:

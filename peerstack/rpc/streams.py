@@ -15,11 +15,11 @@ from peerstack.addresses import AddressCache
 from peerstack.dht.replica.contacts import Contact
 from peerstack.dht.replica.messages import Request
 from peerstack.dht.replica.seam import RpcDone
-from peerstack.errors import Closed, ConfigError, ConnectionLost, DeadlineExceeded, InvalidAddress, LimitExceeded, PeerstackError
+from peerstack.errors import Closed, ConfigError, ConnectionLost, InvalidAddress, LimitExceeded, PeerstackError
 from peerstack.identity import PeerId
 from peerstack.plugin import PluginContext, Stream
 from peerstack.rpc.announcing import Announcer
-from peerstack.rpc.channel import Channel, Pending, finish
+from peerstack.rpc.channel import Channel, Pending, finish, too_late
 from peerstack.rpc.codec import Codec
 from peerstack.rpc.served import Serve, ServedStream
 
@@ -79,15 +79,15 @@ class StreamRpc:
 
     def request(self, peer: Contact, message: Request, timeout: float, done: RpcDone) -> None:
         """See `peerstack.dht.replica.seam.Rpc.request`."""
-        pending = Pending(message, done, lambda: None)
+        pending = Pending(message, done, timeout, self.context.time() + timeout)
         announcement = self.codec.announcement(message)
         error = self._refusal(peer, message, announced=announcement is not None)
         if error is not None:
             pending.cancel_timer = self.context.call_later(0, lambda: finish(pending, error, self.context.time()))
             return
-        late = DeadlineExceeded(f"{peer.peer_id} did not answer within {timeout:g} s")
-        pending.cancel_timer = self.context.call_later(timeout, lambda: finish(pending, late, self.context.time()))
         if announcement is not None:
+            late = too_late(pending, peer)
+            pending.cancel_timer = self.context.call_later(timeout, lambda: finish(pending, late, self.context.time()))
             self._announce(peer, announcement, pending)
         else:
             self._channel(peer, message).send(pending)
