@@ -60,7 +60,7 @@ class _Network:
         """Whether every server counts all others and its word counts, and the client knows them all."""
         others = len(self.servers) - 1
         counted = all(kad.node.ready and len(kad.node.engine.hood.members) == others for kad in self.servers)
-        return counted and self.client.node.ready and len(self.client.node.engine.table) == len(self.servers)
+        return counted and self.client.node.ready and len(self.client.node.table) == len(self.servers)
 
     async def put(self, number: int, key: str, value: bytes) -> bool:
         """A signed record, acknowledged by a majority."""

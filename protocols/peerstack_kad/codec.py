@@ -37,6 +37,7 @@ from peerstack.dht.replica.messages import (
     Request,
     Standing,
 )
+from peerstack.dht.replica.peers import ContactReader, encode_peers
 from peerstack.dht.store.contract import Cursor, Outcome, Status
 from peerstack.errors import InvalidMessage, InvalidRecord
 from peerstack.rpc.codec import ReplyFrame, RequestFrame
@@ -46,9 +47,7 @@ from peerstack_kad.codec_parts import (
     MAX_PROVIDERS,
     PROVIDER,
     RESPONSIBLE,
-    ContactReader,
     check_key,
-    encode_peers,
     parse_message,
     read_outcome,
     read_position,
@@ -109,7 +108,7 @@ class Codec:
                 message = Message(type=Message.PING)
             case Pull():
                 position, subkey = request.after or _NO_CURSOR
-                message = Message(type=Message.PULL, prefix=request.prefix, settled=request.settled, position=position, subkey=subkey)
+                message = Message(type=Message.PULL, prefix=request.region, settled=request.settled, position=position, subkey=subkey)
             case Push():
                 message = Message(type=Message.PUSH, records=[record.encode() for record in request.records])
             case Offer():

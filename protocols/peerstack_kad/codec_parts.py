@@ -1,17 +1,16 @@
-"""The parts that messages are made of: peers, positions, refusals. See `codec`."""
+"""The parts that messages are made of: positions, refusals, keys. See `codec`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, cast
 
 from peerstack.dht.contract import Refusal, RefusalReason
 from peerstack.dht.records import Record
-from peerstack.dht.replica.contacts import KEY_BITS, Contact
+from peerstack.dht.replica.contacts import KEY_BITS
 from peerstack.dht.replica.limits import MAX_MESSAGE_BYTES
 from peerstack.dht.store.contract import Outcome, Status
-from peerstack.errors import InvalidMessage, InvalidPeerId
-from peerstack.identity import PeerId
+from peerstack.errors import InvalidMessage
 from peerstack.wire import varint
 
 if TYPE_CHECKING:
@@ -23,9 +22,7 @@ __all__ = [
     "MAX_PROVIDERS",
     "PROVIDER",
     "RESPONSIBLE",
-    "ContactReader",
     "check_key",
-    "encode_peers",
     "parse_message",
     "read_outcome",
     "read_position",
@@ -50,10 +47,7 @@ MAX_PROVIDED: Final = 1000
 
 _MAX_WIRE_KEY: Final = 256
 _MAX_PROVIDED_BYTES: Final = 80  # go stores no longer ones
-_MAX_ADDRESSES: Final = 16
-_MAX_ADDRESS_BYTES: Final = 1024
 _MAX_REASON: Final = 500
-_MAX_CONTACTS_KEPT: Final = 4096
 
 _STATUS: Final = (
     Status.STORED,
@@ -156,52 +150,3 @@ def read_position(data: bytes) -> int:
     if len(data) != KEY_BITS // 8:
         raise InvalidMessage(f"a position has {KEY_BITS // 8} bytes, not {len(data)}")
     return int.from_bytes(data, "big")
-
-
-def encode_peers(tag: bytes, contacts: Iterable[Contact]) -> bytes:
-    """Entries of one repeated field, ready to be appended to an encoded message."""
-    return b"".join([tag + (contact.encoded or _encode_contact(contact)) for contact in contacts])
-
-
-def _encode_contact(contact: Contact) -> bytes:
-    from peerstack_kad.pb.kad_pb2 import Message
-
-    addresses = contact.addresses[:_MAX_ADDRESSES]
-    body = Message.Peer(id=contact.peer_id.to_bytes(), addrs=addresses, connection=Message.CAN_CONNECT).SerializeToString()
-    contact.encoded = varint.encode(len(body)) + body
-    return contact.encoded
-
-
-class ContactReader:
-    """Reads peers; the same bytes are the same object, so that nothing is parsed, hashed or encoded twice. Bounded."""
-
-    def __init__(self) -> None:
-        self._known: dict[bytes, Contact] = {}  # by the encoded peer, in order of reading
-
-    def read_all(self, peers: Iterable[bytes], limit: int) -> tuple[Contact, ...]:
-        """The first `limit` entries that are peers."""
-        known = self._known
-        found: list[Contact] = []
-        for data in peers:
-            if len(found) == limit:
-                break
-            contact = known.get(data) or self._read(data)
-            if contact is not None:
-                found.append(contact)
-        return tuple(found)
-
-    def _read(self, data: bytes) -> Contact | None:
-        from google.protobuf.message import DecodeError
-
-        from peerstack_kad.pb.kad_pb2 import Message
-
-        try:
-            peer = Message.Peer.FromString(data)
-            peer_id = PeerId(peer.id)
-        except (DecodeError, InvalidPeerId):
-            return None
-        addresses = tuple(address for address in peer.addrs[:_MAX_ADDRESSES] if len(address) <= _MAX_ADDRESS_BYTES)
-        contact = self._known[data] = Contact.of(peer_id, addresses)
-        if len(self._known) > _MAX_CONTACTS_KEPT:
-            del self._known[next(iter(self._known))]
-        return contact

@@ -160,7 +160,7 @@ class Content:
 
     def _closer(self, sender: Contact, position: int) -> tuple[Contact, ...]:
         count = min(self._engine.parameters.k, MAX_CLOSER)
-        return tuple(self._engine.table.closest(position, count, exclude=sender.key))
+        return tuple(self._engine.routing.closest(position, count, exclude=sender.key))
 
     def _when_ready(self, timeout: float, finished: Callable[[PeerstackError], None], begin: Callable[[float], None]) -> None:
         self._node.readiness.when(begin, finished, timeout)

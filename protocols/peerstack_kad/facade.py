@@ -13,10 +13,10 @@ from peerstack.dht.policy import DELETED, draft_record, lifetime
 from peerstack.dht.records import Record, Slot, wire_key
 from peerstack.dht.replica.contacts import Contact, position_of
 from peerstack.dht.replica.messages import FindNode, GetReply, GetValue, NodesReply, Ping, PutReply, PutValue, Reply, Request
+from peerstack.dht.replica.node import DhtNode
+from peerstack.dht.replica.putting import PutOrder
 from peerstack.errors import InvalidMessage, InvalidRecord, PeerstackError
 from peerstack.identity import PeerId
-from peerstack_kad.node import KademliaNode
-from peerstack_kad.putting import PutOrder
 
 __all__ = ["DhtCalls"]
 
@@ -26,10 +26,10 @@ _LEAVE_TIMEOUT_S = 60.0
 
 
 class DhtCalls:
-    """`peerstack.dht.contract.Dht` and `Inspect` for whoever has a `KademliaNode`."""
+    """`peerstack.dht.contract.Dht` and `Inspect` for whoever has a `DhtNode`."""
 
     @property
-    def node(self) -> KademliaNode:
+    def node(self) -> DhtNode:
         """The node.
 
         Raises:
@@ -100,7 +100,7 @@ class DhtCalls:
         """See `peerstack.dht.contract.Inspect.ask`."""
         node = self.node
         contact = Contact.of(peer)
-        if (entry := node.engine.table.get(contact.key)) is not None:
+        if (entry := node.engine.routing.get(contact.key)) is not None:
             contact = entry.contact
         request, written = await self._request_of(question)
         began = node.engine.outside.time()
@@ -113,7 +113,7 @@ class DhtCalls:
     def closest(self, key: bytes | str, *, namespace: str = "kv", count: int = 20) -> Sequence[PeerId]:
         """See `peerstack.dht.contract.Inspect.closest`."""
         position = position_of(wire_key(namespace, self._slot(namespace, key, b"").key))
-        return [contact.peer_id for contact in self.node.engine.table.closest(position, count)]
+        return [contact.peer_id for contact in self.node.engine.routing.closest(position, count)]
 
     def topology(self) -> Mapping[str, Any]:
         """See `peerstack.dht.contract.Inspect.topology`."""

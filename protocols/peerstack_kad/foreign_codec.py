@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Final
 from peerstack.dht.replica.contacts import Contact
 from peerstack.dht.replica.limits import MAX_CLOSER
 from peerstack.dht.replica.messages import Done, FindNode, NodesReply, Ping, Request
+from peerstack.dht.replica.peers import ContactReader, encode_peers
 from peerstack.errors import InvalidMessage
 from peerstack.rpc.codec import ReplyFrame, RequestFrame
-from peerstack_kad.codec_parts import CLOSER, MAX_PROVIDERS, PROVIDER, ContactReader, check_key, encode_peers, parse_message, read_provided
+from peerstack_kad.codec_parts import CLOSER, MAX_PROVIDERS, PROVIDER, check_key, parse_message, read_provided
 from peerstack_kad.messages import AddProvider, GetProviders, GetRaw, ProvidersReply, PutRaw, RawReply, Taken
 
 if TYPE_CHECKING:

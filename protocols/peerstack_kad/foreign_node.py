@@ -10,9 +10,9 @@ from typing import Any
 
 from peerstack.dht.contract import LeaveReport, PutResult
 from peerstack.dht.records import Record, Slot
+from peerstack.dht.replica.putting import PutOrder
 from peerstack.errors import ConfigError, PeerstackError
 from peerstack_kad.node import KademliaNode
-from peerstack_kad.putting import PutOrder
 
 __all__ = ["ForeignNode"]
 

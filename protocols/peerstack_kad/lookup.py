@@ -20,20 +20,13 @@ from typing import Final
 
 from peerstack.dht.contract import Hop, HopOutcome
 from peerstack.dht.replica.contacts import Contact
+from peerstack.dht.replica.routing import Ask
 from peerstack_kad.candidates import Candidate, Path, State
 
-__all__ = ["MAX_CLOSER", "Ask", "LookupProgress", "LookupRules"]
+__all__ = ["MAX_CLOSER", "LookupProgress", "LookupRules"]
 
 MAX_CLOSER: Final = 40
 """Peers accepted from one answer: the closest that it knows, and those it counts as responsible."""
-
-
-@dataclass(slots=True)
-class Ask:
-    """Send the lookup's question to this peer."""
-
-    contact: Contact
-    timeout: float
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

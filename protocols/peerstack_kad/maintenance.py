@@ -6,10 +6,11 @@ from collections.abc import Callable
 from typing import Final
 
 from peerstack.dht.replica.contacts import KEY_BITS
+from peerstack.dht.replica.engine import Engine
+from peerstack.dht.replica.locating import Locate
 from peerstack.dht.replica.messages import FindNode
-from peerstack_kad.engine import Engine
+from peerstack_kad.buckets import RoutingTable
 from peerstack_kad.keys import spread
-from peerstack_kad.locating import Locate
 
 __all__ = ["Refresher"]
 
@@ -20,24 +21,26 @@ class Refresher:
     """Looks around in one bucket after the other, for a position inside the bucket's own range (IPTPS 2002, 2.3).
 
     Args:
-        engine: Whose table.
+        engine: Whose node.
+        table: Its routing table.
         found: Called after each lookup.
     """
 
-    def __init__(self, engine: Engine, found: Callable[[], None]) -> None:
+    def __init__(self, engine: Engine, table: RoutingTable, found: Callable[[], None]) -> None:
         self._engine = engine
+        self._table = table
         self._found = found
         self._running = False
         self._stopped = False
 
     def thin(self) -> None:
         """Look around in every bucket that is not full: after joining."""
-        table = self._engine.table
+        table = self._table
         self._begin([index for index in range(table.depth) if len(table.bucket(index)) < self._engine.parameters.k])
 
     def due(self, before: float) -> None:
         """Look around in every bucket where nothing was looked up since `before`, and around our own position."""
-        self._begin([*self._engine.table.due_for_refresh(before), KEY_BITS])
+        self._begin([*self._table.due_for_refresh(before), KEY_BITS])
 
     def stop(self) -> None:
         """Look nowhere any more."""
@@ -50,7 +53,7 @@ class Refresher:
 
     def _next(self, indices: list[int]) -> None:
         engine = self._engine
-        if self._stopped or not indices or not len(engine.table):
+        if self._stopped or not indices or not len(self._table):
             self._running = False
             return
         index, *rest = indices

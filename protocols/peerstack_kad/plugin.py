@@ -13,6 +13,7 @@ from peerstack.dht.namespaces import Namespace, Namespaces
 from peerstack.dht.parameters import KADEMLIA_PRESETS, NetworkParameters
 from peerstack.dht.replica.contacts import Contact
 from peerstack.dht.replica.messages import Push, PutValue, Request
+from peerstack.dht.replica.persistence import NodeState
 from peerstack.dht.replica.seam import Respond
 from peerstack.dht.store import RecordStore, Rules
 from peerstack.errors import Closed, ConfigError, PeerstackError
@@ -34,8 +35,7 @@ from peerstack_kad.content_calls import ContentCalls
 from peerstack_kad.diversity import diverse, network_group
 from peerstack_kad.foreign_codec import ForeignCodec
 from peerstack_kad.foreign_node import ForeignNode
-from peerstack_kad.node import KademliaNode, NodeSettings
-from peerstack_kad.persistence import NodeState
+from peerstack_kad.node import KademliaNode, KademliaSettings
 from peerstack_kad.public_namespaces import IpnsNamespace, PublicKeyNamespace
 from peerstack_kad.raw_values import RawNamespace, RawNamespaces
 
@@ -180,7 +180,7 @@ class Kademlia(ContentCalls, ProtocolPlugin):
             store=self._store,
             rpc=self._rpc,
             outside=_HostOutside(context),
-            settings=NodeSettings(
+            settings=KademliaSettings(
                 parameters=self._parameters,
                 namespaces=self._namespaces,
                 serving=context.listening and own_id,
@@ -297,7 +297,7 @@ class Kademlia(ContentCalls, ProtocolPlugin):
     def _contact(self, peer_id: PeerId) -> Contact:
         """A peer as others are told of it."""
         contact = Contact.of(peer_id)
-        entry = None if self._node is None else self._node.engine.table.get(contact.key)
+        entry = None if self._node is None else self._node.engine.routing.get(contact.key)
         info = None if self._context is None else self._context.peer(peer_id)
         addresses = () if info is None else tuple(address.to_bytes() for address in info.addresses)
         if entry is not None and entry.contact.addresses == addresses:

@@ -14,10 +14,11 @@ from typing import Final
 
 from peerstack.dht.contract import Refusal, RefusalReason
 from peerstack.dht.replica.contacts import Contact
+from peerstack.dht.replica.peers import ContactReader, encode_peers
 from peerstack.dht.store.storage import MemorySideTable, SideTable
 from peerstack.errors import InvalidMessage, PeerstackError
 from peerstack.identity import PeerId
-from peerstack_kad.codec_parts import MAX_PROVIDERS, PROVIDER, ContactReader, encode_peers, parse_message
+from peerstack_kad.codec_parts import MAX_PROVIDERS, PROVIDER, parse_message
 from peerstack_kad.nearest import NearestKeys
 
 __all__ = ["ProviderLimits", "ProviderRecords"]

@@ -9,15 +9,15 @@ from collections.abc import Sequence
 
 from peerstack.dht.contract import Provider
 from peerstack.dht.replica.contacts import Contact, position_of
+from peerstack.dht.replica.engine import Engine
+from peerstack.dht.replica.locating import Locate
 from peerstack.dht.replica.messages import Done, FindNode, Reply
 from peerstack.dht.replica.seam import Finished
+from peerstack.dht.replica.walk import Walk
 from peerstack.errors import PeerstackError, Unavailable
 from peerstack.identity import PeerId
-from peerstack_kad.engine import Engine
-from peerstack_kad.locating import Locate
 from peerstack_kad.messages import AddProvider, GetProviders, ProvidersReply, Taken
 from peerstack_kad.provider_records import ProviderRecords
-from peerstack_kad.walk import Walk
 
 __all__ = ["FindProviders", "Provide", "was_told"]
 

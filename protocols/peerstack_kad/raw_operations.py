@@ -10,15 +10,15 @@ from dataclasses import dataclass
 
 from peerstack.dht.contract import Refusal
 from peerstack.dht.replica.contacts import Contact
+from peerstack.dht.replica.engine import Engine
+from peerstack.dht.replica.locating import Locate
 from peerstack.dht.replica.messages import FindNode, Reply
 from peerstack.dht.replica.seam import Finished
+from peerstack.dht.replica.walk import Walk
 from peerstack.errors import InvalidRecord, KeyNotFound, PeerstackError, StreamReset, Unavailable, ValueTooLarge
 from peerstack.identity import PeerId
-from peerstack_kad.engine import Engine
-from peerstack_kad.locating import Locate
 from peerstack_kad.messages import GetRaw, PutRaw, RawReply, Taken
 from peerstack_kad.raw_values import RawNamespaces, RawValues
-from peerstack_kad.walk import Walk
 
 __all__ = ["GetRawValue", "PutRawValue", "RawPutResult"]
 

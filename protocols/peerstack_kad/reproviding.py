@@ -16,11 +16,11 @@ from functools import partial
 from typing import Final
 
 from peerstack.dht.replica.contacts import KEY_BITS, Contact, position_of
+from peerstack.dht.replica.engine import Engine
+from peerstack.dht.replica.locating import Locate
 from peerstack.dht.replica.messages import FindNode
 from peerstack_kad.codec_parts import MAX_PROVIDED
-from peerstack_kad.engine import Engine
 from peerstack_kad.keys import closest, common_prefix
-from peerstack_kad.locating import Locate
 from peerstack_kad.messages import AddProvider
 from peerstack_kad.provider_records import ProviderRecords
 

@@ -13,9 +13,7 @@ from typing import Any
 
 from peerstack_kad.facade import DhtCalls
 from peerstack_kad.keys import closest, common_prefix, spread
-from peerstack_kad.neighbourhood import Member
-from peerstack_kad.node import KademliaNode, NodeSettings
-from peerstack_kad.persistence import NodeState
+from peerstack_kad.node import KademliaNode, KademliaSettings
 
 from peerstack.dht.clock import to_microseconds
 from peerstack.dht.contract import Dht
@@ -23,6 +21,8 @@ from peerstack.dht.namespaces import Namespaces
 from peerstack.dht.parameters import KADEMLIA_PRESETS, NetworkParameters
 from peerstack.dht.replica.contacts import KEY_BITS, Contact, key_of
 from peerstack.dht.replica.messages import Reply, Request
+from peerstack.dht.replica.neighbourhood import Member
+from peerstack.dht.replica.persistence import NodeState
 from peerstack.dht.replica.seam import Rpc, RpcDone
 from peerstack.dht.store import MemoryStore, RecordStore, Rules, StoreLimits
 from peerstack.errors import Closed, DeadlineExceeded, PeerstackError
@@ -196,7 +196,7 @@ class SimulatedNode(DhtCalls):
             store=self.store,
             rpc=self.rpc,
             outside=self.outside,
-            settings=NodeSettings(
+            settings=KademliaSettings(
                 parameters=network.parameters,
                 namespaces=namespaces,
                 serving=serving,
@@ -320,7 +320,7 @@ class SimulatedKademlia(DhtNetwork):
         return known
 
     def _acquaint(self, node: KademliaNode, heard: list[tuple[Contact, float]], counted: dict[int, bool]) -> None:
-        hood, table = node.engine.hood, node.engine.table
+        hood, table = node.engine.hood, node.table
         hood.begin_takeover(settled=True)
         hood.members.update((contact.key, Member(contact, at)) for contact, at in heard if counted[contact.key])
         hood.end_takeover()

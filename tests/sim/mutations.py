@@ -13,10 +13,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from peerstack_kad import holder, neighbourhood, renewal, takeover
-
 from peerstack.dht import namespaces, policy
 from peerstack.dht.quorum import GetTally, PutTally, Tally
+from peerstack.dht.replica import holder, neighbourhood, renewal, takeover
 from peerstack.dht.replica.messages import PutReply
 from peerstack.dht.store import decision, memory
 from peerstack.dht.store.contract import Outcome, Status

@@ -99,7 +99,7 @@ async def _measure(config: ScaleConfig) -> dict[str, Any]:
                 "k": parameters.k,
                 "replicas": parameters.replicas,
                 "tables": "assembled, not grown: filled by somebody who sees everybody, up to k at random per bucket; periods under way",
-                "contacts_per_node": round(sum(len(node.node.engine.table) for node in network.nodes) / config.nodes, 1),
+                "contacts_per_node": round(sum(len(node.node.table) for node in network.nodes) / config.nodes, 1),
                 "seed": config.seed,
             },
             "traffic": {

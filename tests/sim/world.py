@@ -243,7 +243,7 @@ class World:
             clients=frozenset(client.number for client in network.clients),
         )
         for node in up:
-            table = node.node.engine.table
+            table = node.node.table
             buckets = {index: tuple(numbers[each.contact.peer_id] for each in table.bucket(index)) for index in range(table.depth)}
             snapshot.tables.append(Table(node.number, node.contact.key, buckets))
             hood = node.node.engine.hood

@@ -103,10 +103,10 @@ class PutValue(Request):
 
 @dataclass(slots=True)
 class Pull(Request):
-    """Hand over everything you hold within a prefix of the sender's position."""
+    """Hand over everything you hold in a region around the sender's position."""
 
-    prefix: int
-    """Leading bits that a key shares with the sender's position, at least."""
+    region: int
+    """Not negative; what it stands for is the `peerstack.dht.replica.geometry.Geometry`'s to say."""
     settled: bool
     """Whether the sender counts itself as authoritative already."""
     after: Cursor | None = None

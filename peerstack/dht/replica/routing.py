@@ -82,6 +82,10 @@ class Progress(Protocol):
 class Routing(Protocol):
     """The servers that one node knows of itself: reachable, and of its own network."""
 
+    @property
+    def revision(self) -> int:
+        """Another number whenever somebody came in or went."""
+
     def __len__(self) -> int: ...
 
     def __iter__(self) -> Iterator[Known]: ...

@@ -7,7 +7,6 @@ from typing import Final
 
 from peerstack_kad.codec import Codec
 from peerstack_kad.messages import AddProvider, GetProviders, ProvidersReply, Taken
-from peerstack_kad.offers import members_digest
 
 from peerstack.addresses import Address
 from peerstack.dht.contract import Refusal, RefusalReason
@@ -36,6 +35,7 @@ from peerstack.dht.replica.messages import (
     Request,
     Standing,
 )
+from peerstack.dht.replica.offers import members_digest
 from peerstack.dht.store.contract import Outcome, Status
 from peerstack.identity import PrivateKey
 from peerstack.rpc.codec import ReplyFrame, RequestFrame

@@ -1,8 +1,7 @@
 from __future__ import annotations
 
-from peerstack_kad.graveyard import Graveyard
-
 from peerstack.dht.replica.contacts import Contact
+from peerstack.dht.replica.graveyard import Graveyard
 from peerstack.identity import PeerId
 
 

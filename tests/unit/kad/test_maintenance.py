@@ -26,7 +26,7 @@ def test_every_bucket_where_nothing_was_looked_up_is_refreshed_inside_its_own_ra
         for _ in range(3):
             asked.clear()
             await asyncio.sleep(2 * 1.125 * network.parameters.forget_s + 5)  # a bucket that is not quite due waits for the next round
-            assert set(asked) == set(range(node.node.engine.table.depth))
+            assert set(asked) == set(range(node.node.table.depth))
         await network.close()
 
     virtual_time.run(main())

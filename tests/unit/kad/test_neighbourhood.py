@@ -1,8 +1,9 @@
 from __future__ import annotations
 
-from peerstack_kad.neighbourhood import Neighbourhood
+from peerstack_kad.geometry import XorGeometry
 
 from peerstack.dht.replica.contacts import Contact
+from peerstack.dht.replica.neighbourhood import Neighbourhood
 from peerstack.identity import PeerId
 
 
@@ -11,7 +12,7 @@ def contact(key: int) -> Contact:
 
 
 def hood(*members: int, own: int = 0, replicas: int = 3, size: int = 10) -> Neighbourhood:
-    made = Neighbourhood(contact(own), replicas=replicas, size=size)
+    made = Neighbourhood(contact(own), XorGeometry(), replicas=replicas, size=size)
     for key in members:
         made.count_in(contact(key), 0.0)
     return made

@@ -4,11 +4,11 @@ import asyncio
 from collections.abc import Callable
 
 import pytest
-from peerstack_kad.acquaintances import Acquaintances
-from peerstack_kad.persistence import NodeState, OwnRecord, Remembered
 
 from peerstack.dht.records import Slot
+from peerstack.dht.replica.acquaintances import Acquaintances
 from peerstack.dht.replica.contacts import Contact
+from peerstack.dht.replica.persistence import NodeState, OwnRecord, Remembered
 from peerstack.dht.store.storage import MemorySideTable, ignore
 from peerstack.errors import KeyNotFound, StoreError, Unavailable
 from peerstack.identity import PeerId
@@ -240,7 +240,7 @@ def test_a_partition_without_a_common_contact_finds_itself_again() -> None:
         network = await SimulatedKademlia.open(7)
         await network.partition({0, 1, 2, 3, 4}, {5, 6})
         await asyncio.sleep(5 * network.parameters.forget_s)
-        assert network.peer_id(5) not in [entry.contact.peer_id for entry in network.dht(0).node.engine.table]
+        assert network.peer_id(5) not in [entry.contact.peer_id for entry in network.dht(0).node.table]
         await network.dht(0).put("key", b"value", ttl=3000)
         await network.heal()
         await asyncio.sleep(4 * network.parameters.repair_s + 10)

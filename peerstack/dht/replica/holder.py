@@ -14,7 +14,7 @@ from peerstack.dht.contract import Refusal, RefusalReason
 from peerstack.dht.namespaces import Namespaces
 from peerstack.dht.parameters import NetworkParameters
 from peerstack.dht.records import Record
-from peerstack.dht.replica.contacts import KEY_BITS, Contact, key_bytes
+from peerstack.dht.replica.contacts import Contact
 from peerstack.dht.replica.limits import MAX_CLOSER, MAX_PAGE_BYTES, MAX_PAGE_RECORDS
 from peerstack.dht.replica.messages import (
     Done,
@@ -35,15 +35,15 @@ from peerstack.dht.replica.messages import (
     Request,
     Standing,
 )
+from peerstack.dht.replica.neighbourhood import Neighbourhood
+from peerstack.dht.replica.offers import OfferBook
+from peerstack.dht.replica.routing import Routing
 from peerstack.dht.replica.seam import Respond
 from peerstack.dht.replica.wire_keys import split_wire_key
 from peerstack.dht.store.contract import Outcome, RecordStore, Source, SourceKind, Status
 from peerstack.errors import DhtError, PeerstackError
-from peerstack_kad.buckets import RoutingTable
-from peerstack_kad.neighbourhood import Neighbourhood
-from peerstack_kad.offers import OfferBook
 
-__all__ = ["Holder", "HolderEvents", "prefix_range"]
+__all__ = ["Holder", "HolderEvents"]
 
 _NOTHING: Final = Standing(authoritative=False)
 
@@ -58,14 +58,6 @@ class HolderEvents:
     """``(who, whether we were handed everything)``: somebody left for good."""
 
 
-def prefix_range(position: int, prefix: int) -> tuple[bytes, bytes | None]:
-    """The range of positions that share `prefix` leading bits with one: the first, and the first beyond (None: the end of the space)."""
-    free = KEY_BITS - prefix
-    low = position >> free << free
-    high = low + (1 << free)
-    return key_bytes(low), None if high >> KEY_BITS else key_bytes(high)
-
-
 class Holder:
     """Answers requests.
 
@@ -76,7 +68,7 @@ class Holder:
     def __init__(
         self,
         hood: Neighbourhood,
-        table: RoutingTable,
+        routing: Routing,
         store: RecordStore,
         offers: OfferBook,
         *,
@@ -87,7 +79,7 @@ class Holder:
         """Serve what `store` holds, in the name of ``hood.own``."""
         self.leaving = False
         self._hood = hood
-        self._table = table
+        self._routing = routing
         self._store = store
         self._offers = offers
         self._namespaces = namespaces
@@ -122,7 +114,7 @@ class Holder:
         return Standing(self._hood.is_authoritative(position), tuple(self._hood.responsible(position)))
 
     def _closer(self, sender: Contact, position: int) -> tuple[Contact, ...]:
-        return tuple(self._table.closest(position, min(self._parameters.k, MAX_CLOSER), exclude=sender.key))
+        return tuple(self._routing.closest(position, min(self._parameters.k, MAX_CLOSER), exclude=sender.key))
 
     def _get(self, sender: Contact, request: GetValue, wall_us: int) -> GetReply:
         closer = self._closer(sender, request.position)
@@ -190,9 +182,8 @@ class Holder:
         named = (self._hood.own, *(member.contact for member in members))
         silent = (0.0, *(max(0.0, now - member.last_heard) for member in members))
         standing = Standing(self._hood.settled and not self.leaving, named)
-        low, high = prefix_range(sender.key, request.prefix)
         try:
-            records = self._store.scan(low, high, now=wall_us, after=request.after, limit=MAX_PAGE_RECORDS)
+            records = self._region(sender.key, request, wall_us)
         except PeerstackError as error:
             return PullReply((), _NOTHING, known, refusal=Refusal(RefusalReason.FAILED, str(error)))
         page: list[Record] = []
@@ -206,3 +197,11 @@ class Holder:
                 size += record.size
         following = (records[-1].position, records[-1].subkey) if len(records) == MAX_PAGE_RECORDS else None
         return PullReply(tuple(page), standing, known, following, silent)
+
+    def _region(self, sender: int, request: Pull, wall_us: int) -> list[Record]:
+        records: list[Record] = []
+        for low, high in self._hood.geometry.ranges(sender, request.region):
+            room = MAX_PAGE_RECORDS - len(records)
+            if room and (high is None or request.after is None or request.after[0] < high):
+                records += self._store.scan(low, high, now=wall_us, after=request.after, limit=room)
+        return records

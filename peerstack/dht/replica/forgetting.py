@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from peerstack.dht.replica.contacts import Contact
+from peerstack.dht.replica.engine import Engine
 from peerstack.dht.replica.messages import Ping, Reply
 from peerstack.errors import PeerstackError
-from peerstack_kad.engine import Engine
 
 __all__ = ["Forgetting"]
 

@@ -16,13 +16,13 @@ from typing import Final
 
 from peerstack.dht.records import Record
 from peerstack.dht.replica.contacts import Contact, key_bytes
+from peerstack.dht.replica.engine import Engine
 from peerstack.dht.replica.limits import MAX_PAGE_BYTES, MAX_PAGE_RECORDS
+from peerstack.dht.replica.locating import Locate
 from peerstack.dht.replica.messages import FindNode, Offer, OfferAnswer, Offered, OfferReply, Push, PushReply, Reply
+from peerstack.dht.replica.offers import members_digest
 from peerstack.dht.store.contract import Cursor, Outcome, Source, SourceKind, Status
 from peerstack.errors import PeerstackError
-from peerstack_kad.engine import Engine
-from peerstack_kad.locating import Locate
-from peerstack_kad.offers import members_digest
 
 __all__ = ["Replication", "Round", "batches"]
 

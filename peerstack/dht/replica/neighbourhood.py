@@ -15,15 +15,23 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
+from peerstack.dht.parameters import NetworkParameters
 from peerstack.dht.quorum import majority
-from peerstack.dht.replica.contacts import KEY_BITS, Contact
-from peerstack_kad.keys import closest, common_prefix
+from peerstack.dht.replica.contacts import Contact
+from peerstack.dht.replica.geometry import Geometry, closest
 
-__all__ = ["Member", "Neighbourhood"]
+__all__ = ["Member", "Neighbourhood", "members_wanted"]
 
 
 _MAX_DEPARTED: Final = 1024
-_MAX_BUCKET: Final = 4  # times the size: what one bucket holds at most, however crowded its range
+
+
+_SIZE: Final = 5  # times the replicas: S/Kademlia's sibling list
+
+
+def members_wanted(parameters: NetworkParameters) -> int:
+    """How many servers a node counts around itself, where there are so many."""
+    return max(_SIZE * parameters.replicas, parameters.k)
 
 
 @dataclass(slots=True, eq=False)
@@ -45,20 +53,23 @@ class Neighbourhood:
 
     Attributes:
         own: This node.
+        geometry: Who is close to what.
         settled: Whether its word counts for all it is responsible for.
         members: Everybody counted, itself left out, by position.
         counted: Whether others may count this node already (it restarted): then it stands in the sets it takes over, without a vote.
     """
 
-    def __init__(self, own: Contact, *, replicas: int, size: int) -> None:
+    def __init__(self, own: Contact, geometry: Geometry, *, replicas: int, size: int) -> None:
         """Start without anybody.
 
         Args:
             own: This node.
+            geometry: Who is close to what.
             replicas: Servers responsible for a key.
-            size: Members wanted: a whole bucket is let go once so many are in the buckets closer than it.
+            size: Members wanted: whom the geometry finds too far away beside so many is let go.
         """
         self.own = own
+        self.geometry = geometry
         self.replicas = replicas
         self.size = size
         self.settled = False
@@ -66,18 +77,18 @@ class Neighbourhood:
         self.members: dict[int, Member] = {}
         self._handed_over: dict[int, bool] = {}  # who handed over in the present take-over -> with authority
         self._taking_over = False
-        self._horizon = 0  # buckets from here on are kept whole
+        self._around = geometry.survey(own.key, self.members, replicas=replicas, size=size)
         self._departed: dict[int, None] = {}  # who left in order, the last one last
 
     def responsible(self, position: int) -> list[Contact]:
         """S of a key, closest first."""
         members = self.members
-        found = closest([*members, self.own.key], position, self.replicas)
+        found = closest(self.geometry, [*members, self.own.key], position, self.replicas)
         return [self.own if key == self.own.key else members[key].contact for key in found]
 
     def knows(self, position: int) -> bool:
         """Whether a key lies so near that all who may be responsible are counted; of what lies beyond, others hold whole sets."""
-        return common_prefix(self.own.key, position) >= self._horizon
+        return self._around.knows(position)
 
     def keeps(self, position: int, count: int) -> bool:
         """Whether this node is one of the `count` closest to a key."""
@@ -85,9 +96,9 @@ class Neighbourhood:
 
     def rank_of(self, key: int, position: int) -> int:
         """How many of those counted are closer to a position than the server at `key`."""
-        distance = key ^ position
-        closer = [None for other in self.members if other ^ position < distance]
-        return len(closer) + (self.own.key ^ position < distance)
+        distance = self.geometry.distance_from(position)
+        farther_than = distance(key).__gt__
+        return sum(map(farther_than, map(distance, self.members))) + farther_than(distance(self.own.key))
 
     def is_authoritative(self, position: int) -> bool:
         """Whether this node's word on a key counts."""
@@ -97,21 +108,11 @@ class Neighbourhood:
 
     def is_near(self, key: int) -> bool:
         """Whether a server at `key` would be kept as a member."""
-        if key in self.members:
-            return True
-        prefix = common_prefix(self.own.key, key)
-        return prefix >= self._horizon and self._bucket_sizes().get(prefix, 0) < _MAX_BUCKET * self.size
+        return key in self.members or self._around.is_near(key)
 
     def region(self) -> int:
-        """The prefix within which all keys lie that this node may be responsible for.
-
-        Behind a bucket of twice `replicas` members, every key of that bucket's range has its whole set there.
-        """
-        sizes = self._bucket_sizes()
-        prefix = self._horizon
-        while prefix < KEY_BITS and sizes.get(prefix, 0) >= 2 * self.replicas:
-            prefix += 1
-        return prefix
+        """All positions that this node may have to hold, as its `Pull` names them."""
+        return self._around.region
 
     def count_in(self, contact: Contact, heard_at: float, *, hearsay: bool = False) -> bool:
         """Count a server from now on, or note a sign of life of one that is counted.
@@ -170,11 +171,10 @@ class Neighbourhood:
             named: Everybody it counts, itself included.
         """
         remembered = [member for member in self.members.values() if member.remembered]
-        # Who counts as many as it wants knows of nobody farther.
-        reach = max(key ^ source for key in named) if len(named) >= self.size else 1 << KEY_BITS
+        counts = self.geometry.reach(source, named, self.size)
         for member in remembered:
             key = member.contact.key
-            if key not in named and key ^ source <= reach:
+            if key not in named and counts(key):
                 member.denied_by.add(source)
         left = sum(not member.denied_by for member in self.members.values())
         for member in remembered:
@@ -240,28 +240,14 @@ class Neighbourhood:
         """Whether a take-over is under way."""
         return self._taking_over
 
-    def _bucket_sizes(self) -> dict[int, int]:
-        sizes: dict[int, int] = {}
-        for key in self.members:
-            prefix = common_prefix(self.own.key, key)
-            sizes[prefix] = sizes.get(prefix, 0) + 1
-        return sizes
-
     def _draw_horizon(self) -> None:
-        sizes = self._bucket_sizes()
-        closer = 0
-        self._horizon = 0
-        for prefix in sorted(sizes, reverse=True):
-            if closer >= self.size:
-                self._horizon = prefix + 1
-                break
-            closer += sizes[prefix]
-        beyond = [key for key in self.members if common_prefix(self.own.key, key) < self._horizon]
-        for key in beyond:
+        """Let go of whoever is too far away now."""
+        self._around = self.geometry.survey(self.own.key, self.members, replicas=self.replicas, size=self.size)
+        for key in self._around.beyond:
             del self.members[key]
 
     def _has_majority(self, position: int) -> bool:
         candidates = [*self.members, self.own.key] if self.counted else list(self.members)
-        entered = closest(candidates, position, self.replicas)
+        entered = closest(self.geometry, candidates, position, self.replicas)
         votes = sum(self._handed_over.get(key, False) for key in entered)
         return bool(entered) and votes >= majority(len(entered))

@@ -8,11 +8,11 @@ from typing import Final
 from peerstack.dht.contract import LeaveReport, Refusal, RefusalReason
 from peerstack.dht.records import Record
 from peerstack.dht.replica.contacts import Contact, key_bytes
+from peerstack.dht.replica.engine import Engine, failure_reason
+from peerstack.dht.replica.geometry import closest
 from peerstack.dht.replica.messages import Leave, Push, PushReply, Reply
+from peerstack.dht.replica.replication import batches
 from peerstack.errors import PeerstackError
-from peerstack_kad.engine import Engine, failure_reason
-from peerstack_kad.keys import closest
-from peerstack_kad.replication import batches
 
 __all__ = ["Leaving"]
 
@@ -46,7 +46,7 @@ class Leaving:
         self._over = False
         self._remaining = [member.contact for member in engine.hood.members.values() if not member.gone]
         counted = {contact.key for contact in self._remaining}
-        near = engine.table.closest(engine.own.key, _FAREWELLS * engine.hood.size)
+        near = engine.routing.closest(engine.own.key, _FAREWELLS * engine.hood.size)
         self._others = [contact for contact in near if contact.key not in counted]
         self._cancel = engine.outside.call_later(timeout, self._end)
 
@@ -66,7 +66,7 @@ class Leaving:
             self._failed[self._engine.own] = self._unread
             return
         for record in held:
-            targets = closest(contacts, int.from_bytes(record.position, "big"), self._engine.parameters.replicas)
+            targets = closest(self._engine.geometry, contacts, int.from_bytes(record.position, "big"), self._engine.parameters.replicas)
             self._confirmations[record.digest] = len(targets)
             for key in targets:
                 per_target.setdefault(key, []).append(record)

@@ -11,9 +11,9 @@ from typing import Final
 from peerstack.dht.records import Record
 from peerstack.dht.replica.contacts import KEY_BITS, Contact, key_bytes
 from peerstack.dht.replica.messages import Offer, OfferAnswer, Offered, OfferReply
+from peerstack.dht.replica.neighbourhood import Neighbourhood
 from peerstack.dht.store.contract import MAX_SUBKEYS, RecordStore
 from peerstack.errors import PeerstackError
-from peerstack_kad.neighbourhood import Neighbourhood
 
 __all__ = ["OfferBook", "members_digest"]
 

@@ -15,12 +15,12 @@ from peerstack.dht.policy import Lifetime, draft_record
 from peerstack.dht.quorum import PutTally, majority
 from peerstack.dht.records import Record, Slot
 from peerstack.dht.replica.contacts import Contact
+from peerstack.dht.replica.engine import Engine, failure_reason
 from peerstack.dht.replica.messages import PutReply, PutValue, Reply
+from peerstack.dht.replica.reading import Reading
 from peerstack.dht.replica.seam import Finished
 from peerstack.errors import DeadlineExceeded, InvalidMessage, InvalidRecord, PeerstackError
 from peerstack.identity import PeerId
-from peerstack_kad.engine import Engine, failure_reason
-from peerstack_kad.reading import Reading
 
 __all__ = ["Put", "PutOrder", "Spread"]
 

@@ -13,11 +13,11 @@ from peerstack.dht.policy import validate
 from peerstack.dht.quorum import GetTally, read_quorum
 from peerstack.dht.records import Record, wire_key
 from peerstack.dht.replica.contacts import Contact, position_of
+from peerstack.dht.replica.engine import Engine
 from peerstack.dht.replica.messages import GetReply, GetValue, Push, Reply
+from peerstack.dht.replica.walk import Walk
 from peerstack.errors import PeerstackError, Unavailable
 from peerstack.identity import PeerId
-from peerstack_kad.engine import Engine
-from peerstack_kad.walk import Walk
 
 __all__ = ["Reading"]
 

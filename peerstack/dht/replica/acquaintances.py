@@ -7,10 +7,10 @@ from typing import Final
 
 from peerstack.dht.clock import MICROSECONDS
 from peerstack.dht.replica.contacts import Contact
+from peerstack.dht.replica.engine import Engine
+from peerstack.dht.replica.graveyard import Graveyard
 from peerstack.dht.replica.messages import Ping, Reply
 from peerstack.errors import PeerstackError
-from peerstack_kad.engine import Engine
-from peerstack_kad.graveyard import Graveyard
 
 __all__ = ["Acquaintances"]
 
@@ -94,7 +94,7 @@ class Acquaintances:
     def save(self) -> None:
         """Save whom this node knows, if that has changed, or the last time is long ago."""
         engine = self._engine
-        known = engine.table.revision, hash(frozenset(engine.hood.members))
+        known = engine.routing.revision, hash(frozenset(engine.hood.members))
         period = min(_MAX_SAVE_PERIOD_S, engine.parameters.repair_s)
         if known != self._saved or engine.outside.time() - self._saved_at >= period:
             self.save_now(known)
@@ -107,7 +107,7 @@ class Acquaintances:
         members = [member for member in engine.hood.members.values() if not member.gone]
         counted = [(member.contact, now - member.last_heard) for member in members]
         keys = {member.contact.key for member in members}
-        entries = sorted((entry for entry in engine.table if entry.contact.key not in keys), key=lambda entry: entry.failures)
+        entries = sorted((entry for entry in engine.routing if entry.contact.key not in keys), key=lambda entry: entry.failures)
         keys.update(entry.contact.key for entry in entries)
         buried = [contact for contact in self._graveyard.contacts if contact.key not in keys]
         try:
@@ -117,7 +117,7 @@ class Acquaintances:
 
     def forget(self, contact: Contact) -> None:
         """Know a server no more: the operator says so."""
-        self._engine.table.remove(contact.key)
+        self._engine.routing.remove(contact.key)
         self.heard(contact.key)
 
     def stop(self) -> None:

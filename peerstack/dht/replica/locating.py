@@ -7,11 +7,11 @@ from collections.abc import Callable
 from peerstack.dht.contract import Hop, Lookup
 from peerstack.dht.records import wire_key
 from peerstack.dht.replica.contacts import Contact, key_bytes, position_of
+from peerstack.dht.replica.engine import Engine
 from peerstack.dht.replica.messages import FindNode
 from peerstack.dht.replica.seam import Finished
+from peerstack.dht.replica.walk import Walk, closer_in_nodes
 from peerstack.errors import Unavailable
-from peerstack_kad.engine import Engine
-from peerstack_kad.walk import Walk, closer_in_nodes
 
 __all__ = ["Locate"]
 
@@ -67,7 +67,8 @@ class Locate:
         most = max(self._count, len(found))
         if self._engine.serving:
             found.append(self._engine.own)
-        return sorted(found, key=lambda contact: contact.key ^ self._request.position)[:most]
+        distance = self._engine.geometry.distance_from(self._request.position)
+        return sorted(found, key=lambda contact: distance(contact.key))[:most]
 
     @property
     def hops(self) -> tuple[Hop, ...]:
@@ -81,7 +82,7 @@ class Locate:
 
     def _judge(self) -> None:
         if self._progress.done:
-            self.complete = self._progress.complete or not len(self._engine.table)
+            self.complete = self._progress.complete or not len(self._engine.routing)
             self._engine.outside.call_later(0, self._end)
 
     def _end(self) -> None:
@@ -89,5 +90,5 @@ class Locate:
             self._over = True
             self._cancel()
             self._walk.stop()
-            self._engine.table.looked_up(self._request.position, self._engine.outside.time())
+            self._engine.routing.looked_up(self._request.position, self._engine.outside.time())
             self._finished(self)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from peerstack.dht.replica.contacts import Contact
+from peerstack.dht.replica.engine import Engine, hop_outcome
 from peerstack.dht.replica.messages import NodesReply, Reply, Request
+from peerstack.dht.replica.routing import Progress
 from peerstack.errors import PeerstackError
-from peerstack_kad.engine import Engine, hop_outcome
-from peerstack_kad.lookup import LookupProgress
 
 __all__ = ["Walk", "closer_in_nodes"]
 
@@ -32,7 +32,7 @@ class Walk:
         changed: Called after each report and before anybody else is asked; it may call `stop`.
     """
 
-    def __init__(self, engine: Engine, progress: LookupProgress, request: Request, read: ReadReply, changed: Callable[[], None]) -> None:
+    def __init__(self, engine: Engine, progress: Progress, request: Request, read: ReadReply, changed: Callable[[], None]) -> None:
         self.progress = progress
         self._engine = engine
         self._request = request

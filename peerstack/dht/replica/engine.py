@@ -1,33 +1,29 @@
-"""What all operations of one node share: its table, its neighbourhood, its clocks, and one way to ask anybody, itself included."""
+"""What all operations of one node share: its routing, its neighbourhood, its clocks, and one way to ask anybody, itself included."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Final
 
 from peerstack.dht.clock import HybridClock
 from peerstack.dht.contract import HopOutcome, RefusalReason
-from peerstack.dht.namespaces import Namespaces
 from peerstack.dht.parameters import NetworkParameters
 from peerstack.dht.quorum import Placement
 from peerstack.dht.records import Signer
 from peerstack.dht.replica.contacts import Contact, key_of
+from peerstack.dht.replica.geometry import Geometry, closest
+from peerstack.dht.replica.holder import Holder, HolderEvents
 from peerstack.dht.replica.messages import Reply, Request
+from peerstack.dht.replica.neighbourhood import Neighbourhood, members_wanted
+from peerstack.dht.replica.offers import OfferBook
+from peerstack.dht.replica.routing import Progress, Routing
 from peerstack.dht.replica.rtt import RoundTrips
 from peerstack.dht.replica.seam import Outside, Rpc, RpcDone
+from peerstack.dht.replica.settings import NodeSettings
 from peerstack.dht.store.contract import RecordStore
 from peerstack.errors import DeadlineExceeded, DialError, PeerstackError, StoreError
 from peerstack.identity import PeerId
-from peerstack_kad.buckets import Admission, RoutingTable
-from peerstack_kad.holder import Holder, HolderEvents
-from peerstack_kad.lookup import LookupProgress, LookupRules
-from peerstack_kad.neighbourhood import Neighbourhood
-from peerstack_kad.offers import OfferBook
-from peerstack_kad.persistence import NodeState
 
 __all__ = ["Engine", "failure_reason", "hop_outcome"]
-
-_NEIGHBOURHOOD: Final = 5  # times the replicas: S/Kademlia's sibling list
 
 
 def hop_outcome(error: PeerstackError) -> HopOutcome:
@@ -49,6 +45,8 @@ class Engine:
 
     Attributes:
         own: This node.
+        geometry: Who is close to what.
+        routing: Whom it knows.
         serving: Whether it is a server: in the sets, and answering.
         parameters: The network's.
         state: What it remembers over a restart.
@@ -58,38 +56,33 @@ class Engine:
         self,
         own: Contact,
         *,
+        geometry: Geometry,
+        routing: Routing,
         signer: Signer,
         store: RecordStore,
-        namespaces: Namespaces,
-        parameters: NetworkParameters,
         rpc: Rpc,
         outside: Outside,
         events: HolderEvents,
-        serving: bool,
-        parallelism: int = 10,
-        paths: int = 1,
-        admission: Admission | None = None,
-        state: NodeState | None = None,
+        settings: NodeSettings,
     ) -> None:
+        parameters = settings.parameters
         self.own = own
+        self.geometry = geometry
+        self.routing = routing
         self.signer = signer
         self.store = store
-        self.namespaces = namespaces
+        self.namespaces = settings.namespaces
         self.parameters = parameters
         self.outside = outside
-        self.serving = serving
-        self.state = NodeState() if state is None else state
+        self.serving = settings.serving
+        self.state = settings.state
         self.clock = HybridClock(self.state.clock())
         self.trips = RoundTrips(parameters.rpc_timeout_s)
-        size = max(_NEIGHBOURHOOD * parameters.replicas, parameters.k)
-        self.table = RoutingTable(own.key, k=parameters.k, neighbourhood=size, admission=admission)
-        self.hood = Neighbourhood(own, replicas=parameters.replicas, size=size)
+        self.hood = Neighbourhood(own, geometry, replicas=parameters.replicas, size=members_wanted(parameters))
         self.offers = OfferBook(self.hood, store)
-        self.holder = Holder(self.hood, self.table, store, self.offers, namespaces=namespaces, parameters=parameters, events=events)
+        self.holder = Holder(self.hood, routing, store, self.offers, namespaces=settings.namespaces, parameters=parameters, events=events)
         self.placement = Placement(parameters.replicas, self.rank_peers)
         self._rpc = rpc
-        self._parallelism = parallelism
-        self._paths = paths
 
     def adopt(self, parameters: NetworkParameters) -> None:
         """Use the parameters of the network met: for a client, which holds nothing that was judged by others."""
@@ -97,7 +90,7 @@ class Engine:
         self.trips = RoundTrips(parameters.rpc_timeout_s)
         self.hood.replicas = parameters.replicas
         self.placement = Placement(parameters.replicas, self.rank_peers)
-        self.table.k = parameters.k
+        self.routing.adopt(parameters)
 
     def next_version(self, wall_us: int, stamped: Callable[[int | PeerstackError], None]) -> None:
         """Take the time of a new version from the clock.
@@ -118,11 +111,11 @@ class Engine:
 
     def rank_peers(self, position: bytes, peers: Iterable[PeerId]) -> Sequence[PeerId]:
         """Peers by their distance to a position."""
-        target = int.from_bytes(position, "big")
-        return sorted(peers, key=lambda peer: key_of(peer) ^ target)
+        distance = self.geometry.distance_from(int.from_bytes(position, "big"))
+        return sorted(peers, key=lambda peer: distance(key_of(peer)))
 
     def ask(self, peer: Contact, request: Request, done: RpcDone, *, timeout: float | None = None) -> None:
-        """Ask a node, or this one itself; the table, the neighbourhood and the round-trip times learn from how it goes."""
+        """Ask a node, or this one itself; its routing, its neighbourhood and the round-trip times learn from how it goes."""
         if peer.key == self.own.key:
             self.outside.call_later(0, lambda: self._ask_myself(request, done))
             return
@@ -130,7 +123,7 @@ class Engine:
 
         def answered(reply: Reply | PeerstackError, now: float) -> None:
             if isinstance(reply, PeerstackError):
-                self.table.failed(peer.key)
+                self.routing.failed(peer.key)
             else:
                 self.trips.measured(peer.key, now - began)
                 self.heard(peer, now)
@@ -140,7 +133,7 @@ class Engine:
 
     def heard(self, server: Contact, now: float) -> None:
         """Note a sign of life of a server."""
-        self.table.heard(server, now)
+        self.routing.heard(server, now)
         self.hood.heard(server.key, now)
 
     def request(self, peer: Contact, message: Request, timeout: float, done: RpcDone) -> None:
@@ -149,23 +142,15 @@ class Engine:
 
     def known_servers(self, position: int, count: int) -> list[Contact]:
         """The closest servers known without asking anybody, the counted silent ones and this node included, closest first."""
-        known = {contact.key: contact for contact in self.table.closest(position, count)}
+        known = {contact.key: contact for contact in self.routing.closest(position, count)}
         if self.serving:
             known.update((contact.key, contact) for contact in self.hood.responsible(position))
-        return [known[key] for key in sorted(known, key=position.__xor__)[:count]]
+        return [known[key] for key in closest(self.geometry, known, position, count)]
 
-    def begin_lookup(self, position: int, *, count: int) -> LookupProgress:
+    def begin_lookup(self, position: int, *, count: int) -> Progress:
         """Begin a lookup from what is known."""
-        rules = LookupRules(
-            count=count,
-            parallelism=self._parallelism,
-            paths=self._paths,
-            timeout=lambda contact: self.trips.timeout(contact.key),
-            patience=lambda contact: self.trips.patience(contact.key),
-            rtt=lambda contact: self.trips.rtt(contact.key),
-        )
         seeds = self.known_servers(position, max(count, self.parameters.k))
-        return LookupProgress(position, seeds, rules, own=self.own.key, now=self.outside.time())
+        return self.routing.begin_lookup(position, seeds, count=count, trips=self.trips, now=self.outside.time())
 
     def _ask_myself(self, request: Request, done: RpcDone) -> None:
         now = self.outside.time()

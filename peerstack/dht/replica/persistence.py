@@ -11,11 +11,17 @@ from typing import Final
 
 from peerstack.dht.records import Record, Slot
 from peerstack.dht.replica.contacts import Contact
+from peerstack.dht.replica.peers import ContactReader, encode_peers
 from peerstack.dht.store.storage import MemorySideTable, SideTable, ignore
 from peerstack.errors import InvalidRecord, StoreError
-from peerstack_kad.codec_parts import CLOSER, RESPONSIBLE, ContactReader, encode_peers
+from peerstack.wire import varint
 
 __all__ = ["NodeState", "OwnRecord", "Remembered"]
+
+_COUNTED: Final = varint.encode(1 << 3 | 2)
+"""The tag of an entry of ``Servers.counted``."""
+_OTHERS: Final = varint.encode(3 << 3 | 2)
+"""The tag of an entry of ``Servers.others``."""
 
 _CLOCK: Final = b"clock"
 _SERVERS: Final = b"servers"
@@ -102,20 +108,20 @@ class NodeState:
             return []
         from google.protobuf.message import DecodeError
 
-        from peerstack_kad.pb.kad_pb2 import Message
+        from peerstack.dht.pb.peers_pb2 import Servers
 
-        message = Message()
+        snapshot = Servers()
         try:
-            message.ParseFromString(data[_TIME_BYTES:])
+            snapshot.ParseFromString(data[_TIME_BYTES:])
         except DecodeError as error:
             raise StoreError("the snapshot of the routing table is damaged") from error
         saved_at = int.from_bytes(data[:_TIME_BYTES], "big")
         reader = ContactReader()
-        counted = reader.read_all(message.responsible, _MAX_SERVERS)
+        counted = reader.read_all(snapshot.counted, _MAX_SERVERS)
         remembered = [
-            Remembered(contact, saved_at - silent_ms * 1000) for contact, silent_ms in zip(counted, message.silentMs, strict=False)
+            Remembered(contact, saved_at - silent_ms * 1000) for contact, silent_ms in zip(counted, snapshot.silentMs, strict=False)
         ]
-        return remembered + [Remembered(contact) for contact in reader.read_all(message.closerPeers, _MAX_SERVERS)]
+        return remembered + [Remembered(contact) for contact in reader.read_all(snapshot.others, _MAX_SERVERS)]
 
     def save_servers(self, counted: Sequence[tuple[Contact, float]], others: Sequence[Contact], wall_us: int) -> None:
         """Keep the servers known.
@@ -125,9 +131,9 @@ class NodeState:
             others: Those in the routing table beside them, and those it evicted, the most useful first.
             wall_us: The wall clock.
         """
-        from peerstack_kad.pb.kad_pb2 import Message
+        from peerstack.dht.pb.peers_pb2 import Servers
 
         kept = counted[:_MAX_SERVERS]
         silent = [min(_MAX_SILENT_MS, max(0, round(seconds * 1000))) for _, seconds in kept]
-        peers = encode_peers(RESPONSIBLE, [contact for contact, _ in kept]) + encode_peers(CLOSER, others[: _MAX_SERVERS - len(kept)])
-        self._table.put(_SERVERS, wall_us.to_bytes(_TIME_BYTES, "big") + Message(silentMs=silent).SerializeToString() + peers)
+        peers = encode_peers(_COUNTED, [contact for contact, _ in kept]) + encode_peers(_OTHERS, others[: _MAX_SERVERS - len(kept)])
+        self._table.put(_SERVERS, wall_us.to_bytes(_TIME_BYTES, "big") + Servers(silentMs=silent).SerializeToString() + peers)

@@ -9,10 +9,10 @@ from __future__ import annotations
 from peerstack.dht.contract import GetResult
 from peerstack.dht.quorum import ReadVerdict
 from peerstack.dht.records import Record, Slot
+from peerstack.dht.replica.engine import Engine
+from peerstack.dht.replica.reading import Reading
 from peerstack.dht.replica.seam import Finished
 from peerstack.errors import PeerstackError
-from peerstack_kad.engine import Engine
-from peerstack_kad.reading import Reading
 
 __all__ = ["Get", "GetAll"]
 

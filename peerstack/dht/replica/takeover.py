@@ -13,10 +13,10 @@ from typing import Final
 
 from peerstack.dht.replica.contacts import Contact
 from peerstack.dht.replica.messages import Pull, PullReply, Reply
+from peerstack.dht.replica.neighbourhood import Neighbourhood
 from peerstack.dht.replica.seam import Outside, Rpc
 from peerstack.dht.store.contract import Cursor, Outcome, RecordStore, Source, SourceKind, Status
 from peerstack.errors import InvalidMessage, PeerstackError, Unavailable
-from peerstack_kad.neighbourhood import Neighbourhood
 
 __all__ = ["PullFrom", "TakeOver"]
 
@@ -52,14 +52,14 @@ class PullFrom:
         self._first: PullReply | None = None
         self._authoritative = True
         self._pages = 0
-        self._prefix = hood.region()
+        self._region = hood.region()
 
     def start(self) -> None:
         """Ask for the first page."""
         self._ask(None)
 
     def _ask(self, after: Cursor | None) -> None:
-        self._rpc.request(self._source, Pull(self._prefix, self._hood.settled, after), self._timeout, self._on_reply)
+        self._rpc.request(self._source, Pull(self._region, self._hood.settled, after), self._timeout, self._on_reply)
 
     def _on_reply(self, reply: Reply | PeerstackError, now: float) -> None:
         if isinstance(reply, PeerstackError):

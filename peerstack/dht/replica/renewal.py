@@ -10,11 +10,11 @@ from peerstack.dht.contract import PutResult
 from peerstack.dht.policy import draft_renewal, renewal_due
 from peerstack.dht.quorum import PutTally
 from peerstack.dht.records import Record, Slot
+from peerstack.dht.replica.engine import Engine
+from peerstack.dht.replica.persistence import OwnRecord
+from peerstack.dht.replica.putting import Spread
+from peerstack.dht.replica.reading import Reading
 from peerstack.errors import InvalidRecord, PeerstackError
-from peerstack_kad.engine import Engine
-from peerstack_kad.persistence import OwnRecord
-from peerstack_kad.putting import Spread
-from peerstack_kad.reading import Reading
 
 __all__ = ["Renewals", "Renewing"]
 

@@ -1,0 +1,179 @@
+"""Whom a server counts, and when its word counts: taking over, meeting strangers, watching who falls silent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from peerstack.dht.replica.acquaintances import Acquaintances
+from peerstack.dht.replica.contacts import Contact
+from peerstack.dht.replica.engine import Engine
+from peerstack.dht.replica.messages import PullReply
+from peerstack.dht.replica.replication import Replication
+from peerstack.dht.replica.settings import NodeSettings
+from peerstack.dht.replica.takeover import PullFrom, TakeOver
+from peerstack.errors import PeerstackError
+
+__all__ = ["Membership"]
+
+_MIN_PULL_TIMEOUT_S: Final = 5.0
+_MAX_MEETINGS: Final = 1024
+
+
+class Membership:
+    """A node's way into the sets around it, and theirs into its own.
+
+    Args:
+        engine: Whose node.
+        acquaintances: Told of who falls silent.
+        replication: Hands over to who is newly counted.
+        settings: The node's.
+        changed: Called when a take-over ends.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        acquaintances: Acquaintances,
+        replication: Replication,
+        settings: NodeSettings,
+        changed: Callable[[], None],
+    ) -> None:
+        self.engine = engine
+        self.acquaintances = acquaintances
+        self.replication = replication
+        self._settings = settings
+        self._changed = changed
+        self._outside = engine.outside
+        self._takeover: TakeOver | None = None
+        self._met: dict[int, float] = {}  # when we last pulled from a server that was not counted, by position
+
+    def found(self) -> None:
+        """Be the first server of a network."""
+        self.engine.hood.begin_takeover(settled=True)
+        self.engine.hood.end_takeover()
+
+    def enter(self, others: Iterable[Contact]) -> None:
+        """Count those around this node, and take over from them."""
+        now = self._outside.time()
+        for contact in others:
+            self.engine.hood.count_in(contact, now)
+        self.take_over(settled=False)
+
+    def stop(self) -> None:
+        """End what is under way."""
+        if self._takeover is not None:
+            self._takeover.stop()
+
+    def take_over(self, *, settled: bool) -> None:
+        """Collect from everybody counted what this node has to hold; `settled`: whether its word keeps its weight meanwhile."""
+        if self.engine.holder.leaving:
+            return
+        if self._takeover is not None:
+            self._takeover.stop()
+        engine = self.engine
+        timeout = max(_MIN_PULL_TIMEOUT_S, engine.parameters.rpc_timeout_s)
+        retry = max(1.0, engine.parameters.stabilise_s)
+        self._takeover = TakeOver(
+            engine.hood,
+            engine.store,
+            engine,
+            self._outside,
+            settled=settled,
+            timeout=timeout,
+            retry=retry,
+            forget=engine.parameters.forget_s,
+            done=self._took_over,
+        )
+        self._takeover.proceed()
+
+    def consider(self, contact: Contact) -> None:
+        """See what a server near us that is not counted has: it is new, or from beyond a partition that healed."""
+        hood = self.engine.hood
+        if not self._settings.serving or contact.key in hood.members or not hood.is_near(contact.key):
+            return
+        if not hood.settled:
+            if self._takeover is not None and hood.count_in(contact, self._outside.time()):
+                self._takeover.proceed()
+            return
+        self._pull_once(contact)
+
+    def pulled_from(self, sender: Contact, settled: bool) -> None:
+        """Somebody began to pull from this node."""
+        if self._takeover is not None:
+            self._takeover.proceed()
+        elif settled and self.engine.hood.settled:
+            self._pull_once(sender)
+
+    def left(self, sender: Contact, handed: bool) -> None:
+        """Somebody left for good."""
+        self.engine.routing.remove(sender.key)
+        self.acquaintances.heard(sender.key)
+        member = self.engine.hood.members.get(sender.key)
+        if member is None:
+            return
+        if handed:
+            self.engine.hood.count_out(sender.key)
+            if self._takeover is not None:
+                self._takeover.proceed()
+        else:
+            member.gone = True
+            self._exchange()
+
+    def watch_silence(self, now: float) -> None:
+        """Count nobody any more who was silent for too long, and claim nothing while the majority is out of sight."""
+        parameters, hood = self.engine.parameters, self.engine.hood
+        if not hood.reaches_majority(now - parameters.authority_loss_s):
+            if hood.settled:
+                self._settings.warn(
+                    "cut off from the majority of the servers known: this node's word counts no more until it has taken over again"
+                )
+                self.take_over(settled=False)
+            return
+        gone = hood.silent_since(now - parameters.forget_s)
+        for member in gone:
+            member.gone = True
+            self.acquaintances.lost(member.contact)
+        self.engine.routing.forget_silent(now - parameters.forget_s)
+        if any(member.gone for member in hood.members.values()) and (gone or self._takeover is None):
+            self._exchange()
+
+    def meet_strangers(self) -> None:
+        """Look again at everybody near that is not counted."""
+        for entry in list(self.engine.routing):
+            if not entry.stale:
+                self.consider(entry.contact)
+
+    def _took_over(self, certain: bool) -> None:
+        self._takeover = None
+        self._changed()
+        if not certain:
+            self._settings.uncertain()
+
+    def _pull_once(self, contact: Contact) -> None:
+        """Merge what a stranger holds; count it if its word counts elsewhere (a newcomer is counted when it pulls from us)."""
+        hood, now = self.engine.hood, self._outside.time()
+        pause = self.engine.parameters.repair_s
+        if self.engine.holder.leaving:
+            return  # whoever is asked would count this node anew
+        if now - self._met.get(contact.key, float("-inf")) < pause:
+            return
+        self._met = {key: at for key, at in self._met.items() if now - at < pause}
+        if len(self._met) >= _MAX_MEETINGS:
+            return
+        self._met[contact.key] = now
+
+        def pulled(result: PullReply | PeerstackError) -> None:
+            if isinstance(result, PullReply) and result.standing.authoritative:
+                hood.count_in(contact, self._outside.time())
+                self.replication.hand_to(contact)
+
+        timeout = max(_MIN_PULL_TIMEOUT_S, self.engine.parameters.rpc_timeout_s)
+        PullFrom(contact, hood, self.engine.store, self.engine, self._outside, timeout, pulled).start()
+
+    def _exchange(self) -> None:
+        """Somebody counted is gone: hear from all the others once before the sets close over the gap."""
+        if self._takeover is None:
+            self.take_over(settled=self.engine.hood.settled)
+        else:
+            self._takeover.proceed()
