@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from peerstack_kad.facade import DhtCalls
-from peerstack_kad.keys import closest, common_prefix, spread
+from peerstack_kad.keys import closest, spread
 from peerstack_kad.node import KademliaNode, KademliaSettings
 
 from peerstack.dht.clock import to_microseconds
@@ -230,6 +230,51 @@ class SimulatedNode(DhtCalls):
                 self._node.serve(asker.contact, request, respond, is_server=asker.serving)
 
 
+class _Crowd:
+    """Everybody, in the order of their positions, so that the range of a bucket is a slice."""
+
+    def __init__(self, contacts: dict[int, Contact], chance: random.Random) -> None:
+        self._contacts = contacts
+        self._order = sorted(contacts)
+        self._chance = chance
+
+    def acquaint(self, node: KademliaNode, now: float, spread_s: float) -> None:
+        """Let a node know whom it would know, heard of at some time within the last `spread_s` seconds."""
+        own, hood, table = node.engine.own.key, node.engine.hood, node.table
+        buckets = self._buckets(own)
+        hood.begin_takeover(settled=True)
+        closer = 0
+        for keys in reversed(buckets):  # one bucket more than it may want: it lets go of what lies too far
+            hood.members.update((key, Member(self._contacts[key], now - spread_s * self._chance.random())) for key in keys)
+            if closer >= hood.size and len(keys) >= 2 * hood.replicas:
+                break
+            closer += len(keys)
+        hood.end_takeover()
+        heard: list[tuple[float, int]] = []
+        for keys in buckets:
+            near_by = bool(keys) and keys[0] in hood.members  # buckets are counted whole
+            room = max(node.engine.parameters.k, table.neighbourhood if near_by else 0)
+            for key in self._chance.sample(keys, min(room, len(keys))):
+                member = hood.members.get(key)
+                heard.append((now - spread_s * self._chance.random() if member is None else member.last_heard, key))
+        for at, key in sorted(heard):
+            table.heard(self._contacts[key], at)
+        table.take_events()
+        node._joined = True
+
+    def _buckets(self, own: int) -> list[list[int]]:
+        """All positions that share exactly so many bits with `own`, by that number; up to the closest."""
+        order = self._order
+        buckets: list[list[int]] = []
+        left = len(order) - 1
+        while left:
+            low = spread(own, len(buckets), 0)
+            first, last = bisect_left(order, low), bisect_left(order, low + (1 << (KEY_BITS - len(buckets) - 1)))
+            buckets.append(order[first:last])
+            left -= last - first
+        return buckets
+
+
 class SimulatedKademlia(DhtNetwork):
     """A network of them.
 
@@ -279,8 +324,8 @@ class SimulatedKademlia(DhtNetwork):
     def assemble(self, size: int, *, options: Callable[[int], NodeOptions] = lambda _number: NodeOptions(), long_ago: bool = False) -> None:
         """Start `size` servers that know each other as if they had all joined: for networks too large to grow one by one.
 
-        Routing tables and neighbourhoods are filled by somebody who sees everybody: whom a node counts are those closest to it, and of
-        every other bucket it knows up to k at random.
+        Routing tables and neighbourhoods are filled by somebody who sees everybody: a node counts all in the buckets closest to it, as
+        many as it wants to, and of every other bucket it knows up to k at random.
 
         Args:
             size: How many.
@@ -292,42 +337,14 @@ class SimulatedKademlia(DhtNetwork):
             node = SimulatedNode(self, number, options(number))
             self.nodes.append(node)
             self.by_peer[node.contact.peer_id] = node
-        contacts = {node.contact.key: node.contact for node in self.nodes}
-        order = sorted(contacts)
-        chance = random.Random(f"assembled {self.seed}")
+        crowd = _Crowd({node.contact.key: node.contact for node in self.nodes}, random.Random(f"assembled {self.seed}"))
+        now = self.messages.loop.time()
         for node in self.nodes:
-            known = self._known_by(node.node, order, chance)
-            spread_s = self.parameters.authority_loss_s / 5 if long_ago else 0.0  # the pause after which upkeep asks whom it counts
-            now = self.messages.loop.time()
-            heard = sorted((now - spread_s * chance.random() if long_ago else now, key) for key in known)
-            self._acquaint(node.node, [(contacts[key], at) for at, key in heard], known)
+            # Upkeep asks whom it counts after a pause: long after the beginning they stand anywhere in it.
+            crowd.acquaint(node.node, now, self.parameters.authority_loss_s / 5 if long_ago else 0.0)
             node.outside.mid_period = long_ago
             node.node.start()
             node.outside.mid_period = False
-
-    def _known_by(self, node: KademliaNode, order: list[int], chance: random.Random) -> dict[int, bool]:
-        """Whom a node knows -> whether it counts them."""
-        own, hood = node.engine.own.key, node.engine.hood
-        # Who is near in XOR shares a long prefix, and so stands near in numerical order too.
-        place = bisect_left(order, own)
-        around = closest(order[max(0, place - 4 * hood.size) : place + 4 * hood.size], own, hood.size + 1)
-        known = dict.fromkeys((key for key in around if key != own), True)
-        for index in range(common_prefix(own, around[1]) + 1 if len(around) > 1 else 0):
-            low = spread(own, index, 0)
-            first, last = bisect_left(order, low), bisect_left(order, low + (1 << (KEY_BITS - index - 1)))
-            for each in chance.sample(range(first, last), min(node.engine.parameters.k, last - first)):
-                known.setdefault(order[each], False)
-        return known
-
-    def _acquaint(self, node: KademliaNode, heard: list[tuple[Contact, float]], counted: dict[int, bool]) -> None:
-        hood, table = node.engine.hood, node.table
-        hood.begin_takeover(settled=True)
-        hood.members.update((contact.key, Member(contact, at)) for contact, at in heard if counted[contact.key])
-        hood.end_takeover()
-        for contact, at in heard:
-            table.heard(contact, at)
-        table.take_events()
-        node._joined = True
 
     @property
     def size(self) -> int:
