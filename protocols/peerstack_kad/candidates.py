@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
+from bisect import insort
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum, auto
@@ -52,11 +52,11 @@ class Path:
     requests_left: int
     under_way: int = 0
     candidates: list[Candidate] = field(default_factory=list)  # the closest first
+    distances: set[int] = field(default_factory=set)  # theirs
 
     def holds(self, distance: int) -> bool:
         """Whether it has heard of the peer at a distance."""
-        index = bisect_left(self.candidates, distance, key=_DISTANCE)
-        return index < len(self.candidates) and self.candidates[index].distance == distance
+        return distance in self.distances
 
     def add(self, candidate: Candidate) -> Candidate | None:
         """Take a candidate in; returns who had to go for it, or itself if there is no room."""
@@ -66,7 +66,9 @@ class Path:
             if candidate.distance > forgotten.distance or forgotten.state is not State.UNASKED:
                 return candidate
             self.candidates.pop()
+            self.distances.discard(forgotten.distance)
         insort(self.candidates, candidate, key=_DISTANCE)
+        self.distances.add(candidate.distance)
         return forgotten
 
     def answered(self, count: int) -> list[Candidate]:
