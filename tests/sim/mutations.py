@@ -1,198 +1,311 @@
-"""``python -m tests.sim.mutations``: put a known defect back, one at a time, and see which scenario catches it.
+"""``python -m tests.sim.mutations``: put a known defect back, one at a time, and see that a schedule catches it.
 
-Each defect replaces one thing by name, in a process of its own. A mutant that every scenario lets live is a hole in the tests.
+Each mutant runs in a process of its own. It is caught when its schedule, which correct code passes, finds the promise broken that the
+defect is said to break. A mutant that lives is a hole in the tests, or the rule it takes out is not needed; one that breaks down in another
+way proves nothing. Either fails the run.
 """
 
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Final
 
-from peerstack.dht import namespaces, policy
-from peerstack.dht.quorum import GetTally, PutTally, Tally
-from peerstack.dht.replica import holder, neighbourhood, renewal, takeover
-from peerstack.dht.replica.messages import PutReply
-from peerstack.dht.store import decision, memory
-from peerstack.dht.store.contract import Outcome, Status
-from tests.sim.play import play
+from tests.sim import defects
+from tests.sim.defects import Defect, Patch
+from tests.sim.schedules import SCHEDULES, perform
 
-__all__ = ["MUTATIONS", "Mutation"]
+__all__ = ["MUTATIONS", "PAGE", "Mutation", "page"]
 
-_TIMEOUT_S = 120
+PAGE: Final = Path(__file__).parents[2] / "docs" / "reference" / "mutations.md"
+
+_PARALLEL: Final = 2
+_TIMEOUT_S: Final = 120
+_WIDTH: Final = 240
+_CAUGHT, _LIVES, _BROKEN = 0, 3, 4  # what the process exits with; 1 and 2 are Python's own
+_TOLD: Final = {_CAUGHT: "caught", _LIVES: "LIVES", _BROKEN: "BROKEN"}
 
 
 @dataclass(frozen=True, slots=True)
 class Mutation:
-    """A defect."""
+    """A defect, and how it shows."""
 
     what: str
-    scenarios: tuple[str, ...]
-    """Where it should show, the likeliest first."""
-    apply: Callable[[], None]
+    origin: str
+    """Where it was seen, or the rule it takes out."""
+    shows: Mapping[str, str]
+    """In which schedules, and as what: the oracle's name for the promise broken, or ``promise`` where the schedule asserts it itself."""
+    defect: Defect
 
 
-def _set(owner: Any, name: str, value: Any) -> None:
-    if not hasattr(owner, name):
-        raise AttributeError(f"{owner} has no {name} any more: the mutation has to follow")
-    setattr(owner, name, value)
+@dataclass(frozen=True, slots=True)
+class _Verdict:
+    code: int
+    told: str
 
 
-def _renew_as_new() -> None:
-    def draft(record: Any, _acknowledged: int, now: int, parameters: Any) -> Any:
-        life = policy.Lifetime(now + policy.default_lifetime_us(parameters), renewable=True)
-        return policy.draft_record(record.slot, record.value, now, life, 0, parameters)
-
-    _set(renewal, "draft_renewal", draft)
-
-
-def _renew_the_dead() -> None:
-    real = policy.draft_renewal
-    _set(renewal, "renewal_due", lambda record, _parameters: record.expires_at + 1_000_000)
-    _set(renewal, "draft_renewal", lambda record, _acknowledged, now, parameters: real(record, now + 1, now, parameters))
-
-
-def _forget_the_dead() -> None:
-    _set(namespaces.LatestVersion, "forget_at", lambda _self, record: record.expires_at)
-
-
-def _dead_is_no() -> None:
-    real = GetTally.answer
-
-    def answer(self: Any, peer: Any, records: Any, **rest: Any) -> None:
-        real(self, peer, [record for record in records if record.value is not None], **rest)
-
-    _set(GetTally, "answer", answer)
-
-
-def _everybody_counts() -> None:
-    _set(neighbourhood.Neighbourhood, "is_authoritative", lambda _self, _position: True)
-
-
-def _majority_of_found() -> None:
-    _set(Tally, "members", property(lambda self: tuple(peer for peer in self.closest(self._placement.replicas) if peer in self._heard)))
-
-
-def _one_acknowledgement() -> None:
-    _set(Tally, "majority", property(lambda _self: 1))
-
-
-def _one_source() -> None:
-    def proceed(self: Any) -> None:
-        if not self._over and self._hood._handed_over:
-            self._over = True
-            self._done(self._hood.end_takeover(self._gone))
-        elif not self._over:
-            for contact in self._hood.awaited()[:1]:
-                if contact.key not in self._asking and contact.key not in self._resting:
-                    self._pull(contact)
-
-    _set(takeover.TakeOver, "proceed", proceed)
-
-
-def _get_then_put() -> None:
-    def decide(record: Any, _held: Any, *_rest: Any) -> Outcome:
-        return Outcome(Status.STORED, record)
-
-    _set(memory, "decide", decide)
-
-
-def _acknowledge_first() -> None:
-    real = holder.Holder._put
-
-    def put(self: Any, source: Any, sender: Any, record: Any, respond: Any, wall_us: int) -> None:
-        position = int.from_bytes(record.position, "big")
-        respond(PutReply(None, self.standing(position)))
-        real(self, source, sender, record, lambda _reply: None, wall_us)
-
-    _set(holder.Holder, "_put", put)
-
-
-def _sweep_the_living() -> None:
-    real = decision.current
-
-    def current(record: Any, now: int, rules: Any) -> Any:
-        left = real(record, now, rules)
-        return None if left is not None and not left.is_dead(now) and left.expires_at > now + 1_000_000_000 else left
-
-    _set(memory, "current", current)
-
-
-def _serve_the_dead() -> None:
-    _set(memory, "current", lambda record, _now, _rules: record)
-    _set(GetTally, "_live", lambda self, subkey, _now: self._merged.get(subkey))
-
-
-def _holder_extends() -> None:
-    real = decision.decide
-
-    def decide(record: Any, *rest: Any) -> Outcome:
-        return real(dataclasses.replace(record, expires_at=record.expires_at and record.expires_at + 600_000_000), *rest)
-
-    _set(memory, "decide", decide)
-
-
-def _replies_swallowed() -> None:
-    _set(PutTally, "superseded_by", property(lambda _self: None))
-
-
-MUTATIONS: dict[str, Mutation] = {
-    "renew-as-new": Mutation("a renewal gets a new version", ("S12",), _renew_as_new),
-    "renew-the-dead": Mutation("a record is renewed after its acknowledged expiry", ("S12",), _renew_the_dead),
-    "forget-the-dead": Mutation("no remember_until: headers go with their values", ("S17", "S13", "S19"), _forget_the_dead),
-    "dead-is-no": Mutation("a dead header is read as a no", ("S13", "S17"), _dead_is_no),
-    "everybody-counts": Mutation("a joiner's no and acknowledgement count", ("S5", "S10e", "S6", "S13"), _everybody_counts),
-    "majority-of-found": Mutation("the majority is of the peers that answered", ("S13", "S8m", "S7p"), _majority_of_found),
-    "one-acknowledgement": Mutation("one acknowledgement is a majority", ("S13", "S7p", "S10"), _one_acknowledgement),
-    "one-source": Mutation("a takeover ends after one source", ("S10e", "S5", "S7p"), _one_source),
-    "get-then-put": Mutation("the store overwrites without comparing", ("S17", "S19"), _get_then_put),
-    "acknowledge-first": Mutation("acknowledged before the commit", ("S10",), _acknowledge_first),
-    "sweep-the-living": Mutation("the sweeper takes live values", ("S20", "S1"), _sweep_the_living),
-    "serve-the-dead": Mutation("values are served after their end", ("S12", "S20"), _serve_the_dead),
-    "holder-extends": Mutation("holders extend what they store", ("S12", "S20"), _holder_extends),
-    "no-restamp": Mutation("a superseded put is not stamped anew", ("S11",), _replies_swallowed),
+_RULES: Final = {
+    "renew-as-new": Mutation(
+        "a renewal gets a new version", "rule", {"a renewal changes the end and nothing else": "no_phantom"}, defects.renew_as_new
+    ),
+    "renew-the-ended": Mutation(
+        "a record is renewed after its acknowledged expiry",
+        "rule",
+        {"what has ended is not renewed into life": "promise"},
+        defects.renew_the_ended,
+    ),
+    "forget-the-ended": Mutation(
+        "no `remember_until`: the header goes with its value",
+        "rule",
+        {"an ended value keeps older ones away": "no_return"},
+        defects.forget_the_ended,
+    ),
+    "dead-is-no": Mutation(
+        "a dead header is answered as a no", "rule", {"an ended value keeps older ones away": "no_return"}, defects.dead_is_no
+    ),
+    "joiners-word": Mutation(
+        "a joiner's no or acknowledgement counts",
+        "rule, chord-dht",
+        {"the no of a newcomer does not count": "truthful", "the acknowledgement of a newcomer does not count": "monotone"},
+        defects.everybody_counts,
+    ),
+    "majority-of-found": Mutation(
+        "a majority is of the peers found", "rule", {"unreachable holders still count": "monotone"}, defects.majority_of_found
+    ),
+    "one-source": Mutation(
+        "a takeover ends after one source", "rule", {"the no of a newcomer does not count": "truthful"}, defects.one_source
+    ),
+    "drop-at-the-first": Mutation(
+        "a displaced copy is dropped before all of the responsible set confirmed it",
+        "rule",
+        {"a displaced copy stays until everybody responsible has it": "durable"},
+        defects.drop_at_the_first,
+    ),
+    "get-then-put": Mutation(
+        "the store reads, then writes", "rule", {"of two writes that meet in a store the later stands": "monotone"}, defects.get_then_put
+    ),
+    "skip-uncompared": Mutation(
+        "replication skips what was offered without comparing it",
+        "rule, Kademlia 2.5",
+        {"a stale holder that offers first does not silence the others": "monotone"},
+        defects.skip_uncompared,
+    ),
 }
+"""The rules that an acknowledged write rests on, taken out one at a time."""
+
+_FOREIGN: Final = {
+    "restart-the-life": Mutation(
+        "a holder starts the time to live anew on receipt",
+        "go, py",
+        {"a value ends when its writer said": "expiry"},
+        defects.holder_restarts_the_life,
+    ),
+    "last-writer-wins": Mutation(
+        "a put overwrites without comparing", "js, rust, py", {"a record sent again replaces nothing": "monotone"}, defects.last_writer_wins
+    ),
+    "refused-sets-the-end": Mutation(
+        "an older write that is refused shortens the newer one's life",
+        "hivemind",
+        {"an older write that is refused does not shorten the newer": "durable"},
+        defects.refused_write_sets_the_end,
+    ),
+    "sweep-the-living": Mutation(
+        "the sweeper takes the living and keeps the dead",
+        "purehyperbole",
+        {"sweeping takes nothing that lives": "durable"},
+        defects.sweep_the_living,
+    ),
+    "first-hop-only": Mutation(
+        "whoever is named in an answer passes for who answered, so that no read goes beyond the first hop",
+        "purehyperbole",
+        {"a value is found from everywhere": "promise"},
+        defects.first_hop_only,
+    ),
+    "no-lookup": Mutation(
+        "put and get use the closest peers known, without a lookup",
+        "py",
+        {"a value is found from everywhere": "promise"},
+        defects.no_lookup,
+    ),
+    "own-copy-first": Mutation(
+        "a node's own copy is the answer", "py, chord-dht", {"an own copy is one answer of several": "monotone"}, defects.own_copy_first
+    ),
+    "hash-of-hash": Mutation(
+        "a handoff compares the hash of a hash",
+        "bmuller",
+        {"newcomers are given what they have to hold": "durable"},
+        defects.hand_over_by_hash_of_hash,
+    ),
+    "no-tombstone": Mutation(
+        "a delete leaves nothing behind", "chord-dht", {"a deleted value stays away": "no_return"}, defects.delete_without_tombstone
+    ),
+    "refresh-anywhere": Mutation(
+        "buckets are refreshed by ids outside their range", "py", {"a newcomer fills every bucket": "promise"}, defects.refresh_anywhere
+    ),
+    "clients-are-servers": Mutation(
+        "whoever asks is entered as a server", "py", {"no client is in a table": "tables"}, defects.whoever_asks_is_a_server
+    ),
+    "failed-repair": Mutation(
+        "one repair that fails fails the whole get",
+        "js",
+        {"a repair that fails ends no read": "durable"},
+        defects.failed_repair_fails_the_get,
+    ),
+    "announce-every-minute": Mutation(
+        "all provider keys are announced every minute",
+        "py",
+        {"what is provided is announced once a day": "promise"},
+        defects.announce_every_minute,
+    ),
+    "quorum-and-one": Mutation(
+        "a read quorum asks for one answer more", "go", {"a read does not need everybody": "durable"}, defects.quorum_and_one
+    ),
+    "unreachable-aborts": Mutation(
+        "one unreachable replica ends a get", "chord-dht", {"a refused connection ends no read": "durable"}, defects.unreachable_aborts
+    ),
+    "never-replicate": Mutation(
+        "values are not replicated again",
+        "go, js, py",
+        {"what one holder missed it is sent in the next round": "monotone"},
+        defects.never_replicate,
+    ),
+    "one-acknowledgement": Mutation(
+        "one acknowledgement is success",
+        "bmuller, hivemind",
+        {"one acknowledgement is no majority": "monotone"},
+        defects.one_acknowledgement,
+    ),
+    "put-never-fails": Mutation(
+        "a put succeeds whoever stored it", "go, py", {"a put that nobody stored says so": "promise"}, defects.put_never_fails
+    ),
+}
+"""What other stacks do, or did."""
+
+_MORE: Final = {
+    "acknowledge-first": Mutation(
+        "a write is acknowledged before it is committed",
+        "rule",
+        {"what is acknowledged is committed": "truthful"},
+        defects.acknowledge_first,
+    ),
+    "no-restamp": Mutation(
+        "a superseded put is not stamped anew", "rule", {"a put gets past a faster clock": "promise"}, defects.no_restamp
+    ),
+    "serve-the-ended": Mutation(
+        "values are served after their end", "rule", {"a value ends when its writer said": "expiry"}, defects.serve_the_ended
+    ),
+}
+"""Further rules."""
+
+MUTATIONS: Final = {**_RULES, **_FOREIGN, **_MORE}
 
 
 def main() -> int:
-    """Try all, or play one."""
-    parser = argparse.ArgumentParser(prog="python -m tests.sim.mutations")
-    parser.add_argument("names", nargs="*")
-    parser.add_argument("--one", nargs=2, metavar=("MUTATION", "SCENARIO"))
+    """Try all, or some, or one in this process."""
+    parser = argparse.ArgumentParser(prog="python -m tests.sim.mutations", description="Put known defects back, and see what catches them.")
+    parser.add_argument("names", nargs="*", metavar="MUTATION", help=f"of {', '.join(MUTATIONS)}; default all")
+    parser.add_argument("--here", action="store_true", help="in this process")
+    parser.add_argument("--schedule", choices=SCHEDULES, metavar="SCHEDULE", help="play this schedule instead")
+    parser.add_argument("--seed", type=int, default=0, help="of the network")
+    parser.add_argument("--write", action="store_true", help=f"write {PAGE.name}, if all are caught")
     arguments = parser.parse_args()
-    if arguments.one:
-        name, scenario = arguments.one
-        MUTATIONS[name].apply()
-        try:
-            report = play(scenario, 0, 24)
-        except Exception as error:  # noqa: BLE001  (a mutant that breaks down is caught)
-            print(f"caught: {error!r}"[:160])  # noqa: T201
-            return 1
-        print(f"caught: {report.violations[0]}"[:160] if report.violations else "lives")  # noqa: T201
-        return 0 if report.ok else 1
-    alive = 0
-    for name in arguments.names or MUTATIONS:
-        alive += not _caught(name)
-    return 1 if alive else 0
+    if unknown := set(arguments.names) - set(MUTATIONS):
+        parser.error(f"there is no {', '.join(sorted(unknown))}")
+    names = arguments.names or list(MUTATIONS)
+    if arguments.here:
+        return max(_try(MUTATIONS[name], arguments.schedule, arguments.seed) for name in names)
+    caught = 0
+    with ThreadPoolExecutor(_PARALLEL) as pool:
+        for name, verdict in zip(names, pool.map(lambda name: _try_apart(name, arguments.seed), names), strict=True):
+            caught += verdict.code == _CAUGHT
+            print(f"{name:22}{_TOLD[verdict.code]:8}{verdict.told}", flush=True)  # noqa: T201
+    print(f"{caught} of {len(names)} are caught")  # noqa: T201
+    if arguments.write and caught == len(MUTATIONS):
+        PAGE.write_text(page(), encoding="utf-8")
+    return 0 if caught == len(names) else 1
 
 
-def _caught(name: str) -> bool:
-    for scenario in MUTATIONS[name].scenarios:
-        command = [sys.executable, "-m", "tests.sim.mutations", "--one", name, scenario]
-        try:
-            run = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False)
-        except subprocess.TimeoutExpired:
-            print(f"{name:20} {scenario:5} caught: it never ends", flush=True)  # noqa: T201
-            return True
-        told = (run.stdout or run.stderr).strip().splitlines()[-1:]
-        print(f"{name:20} {scenario:5} {told[0] if told else 'says nothing'}", flush=True)  # noqa: T201
-        if run.returncode and told and told[0].startswith("caught"):
-            return True
-    return False
+def _try(mutation: Mutation, schedule: str | None, seed: int) -> int:
+    """Play one mutant in this process; the last line printed tells what came of it."""
+    shows = mutation.shows if schedule is None else {schedule: mutation.shows.get(schedule, "")}
+    patch = Patch()
+    mutation.defect(patch)
+    try:
+        return max(_play(each, seed, breaks) for each, breaks in shows.items())
+    finally:
+        patch.undo()
+
+
+def _play(schedule: str, seed: int, breaks: str) -> int:
+    try:
+        violations = perform(schedule, seed)
+    except Exception as error:  # noqa: BLE001  (whatever it is, it is not the promise broken)
+        print(f"{schedule}: breaks down: {error!r}"[:_WIDTH])  # noqa: T201
+        return _BROKEN
+    expected = [violation for violation in violations if violation.startswith(breaks)]
+    told = (expected or violations or ["every promise is kept"])[0]
+    print(f"{schedule}: {told}"[:_WIDTH])  # noqa: T201
+    return _CAUGHT if expected else _BROKEN if violations else _LIVES
+
+
+def _try_apart(name: str, seed: int) -> _Verdict:
+    command = [sys.executable, "-m", "tests.sim.mutations", "--here", name, "--seed", str(seed)]
+    try:
+        run = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False)
+    except subprocess.TimeoutExpired:
+        return _Verdict(_BROKEN, "never ends")
+    told = run.stdout.strip().splitlines()
+    if not told or run.returncode not in (_CAUGHT, _LIVES, _BROKEN):
+        return _Verdict(_BROKEN, (run.stderr.strip() or "says nothing").splitlines()[-1])
+    return _Verdict(run.returncode, "; ".join(told))
+
+
+_AS: Final = {
+    "no_phantom": "a version nobody wrote",
+    "no_return": "an older value comes back",
+    "truthful": "a holder's word is not true",
+    "monotone": "an acknowledged write is undone",
+    "durable": "an acknowledged value is not found",
+    "expiry": "a value outlives its time",
+    "tables": "a client in a routing table",
+    "promise": "the schedule's own assertion",
+}
+
+
+def page() -> str:
+    """The table as a page of the documentation."""
+    return "\n".join(
+        [
+            "# Defects put back on purpose",
+            "",
+            "`make mutations` puts known defects into the Kademlia plugin and the shared DHT rules, one at a time and each in a process",
+            "of its own, plays the schedule that is built around the step where the defect shows, and fails unless every one is caught",
+            "as this table says. Correct code passes the same schedules in `make test`. The schedules stand in `tests/sim/schedules.py`,",
+            "the defects in `tests/sim/defects.py`; `python -m tests.sim.mutations --write` writes this page.",
+            "",
+            *_table("The rules", "Each rule that an acknowledged write rests on, taken out.", _RULES.values()),
+            "",
+            *_table(
+                "Other stacks", "What other DHTs do or did, as read in their code in 2026; they may have changed since.", _FOREIGN.values()
+            ),
+            "",
+            *_table("More", "Further rules of ours.", _MORE.values()),
+            "",
+        ]
+    )
+
+
+def _table(title: str, about: str, mutations: Iterable[Mutation]) -> list[str]:
+    rows = [
+        f"| {each.what} | {each.origin} | {'; '.join(each.shows)} | {'; '.join(_AS[breaks] for breaks in each.shows.values())} |"
+        for each in mutations
+    ]
+    return [f"## {title}", "", about, "", "| defect | from | caught by the schedule | as |", "|---|---|---|---|", *rows]
 
 
 if __name__ == "__main__":
