@@ -12,13 +12,14 @@ from peerstack.dht.contract import LeaveReport
 from peerstack.dht.namespaces import Namespace, Namespaces
 from peerstack.dht.parameters import KADEMLIA_PRESETS, NetworkParameters
 from peerstack.dht.replica.contacts import Contact
-from peerstack.dht.replica.messages import Push, PutValue, Request
+from peerstack.dht.replica.messages import Request
 from peerstack.dht.replica.persistence import NodeState
 from peerstack.dht.replica.seam import Respond
 from peerstack.dht.store import RecordStore, Rules
 from peerstack.errors import Closed, ConfigError, PeerstackError
 from peerstack.identity import PeerId, PublicKey
 from peerstack.plugin import (
+    LocalChanged,
     PeerConnected,
     PeerDisconnected,
     PeerEvent,
@@ -45,6 +46,8 @@ PROTOCOL_ID: Final = "/peerstack/kad/1.0.0"
 _FOREIGN_PREFIX: Final = "/ipfs/"
 _MAX_REFUSED: Final = 1024
 _MAX_STRANGERS: Final = 1024
+_MAX_SENDERS: Final = 1024
+_LOOKED_AT_S: Final = 1.0  # what is known of who asks is looked up that often at most, and with every news of the peer
 _IDENTIFY_S: Final = 10.0  # as long as identify itself waits
 
 
@@ -73,6 +76,20 @@ class _HostSigner:
 
     def sign(self, data: bytes) -> bytes:
         return self._context.sign(data)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Sender:
+    """What is known of a peer that asks."""
+
+    contact: Contact
+    """As others are told of it."""
+    is_server: bool
+    """Whether it serves this network."""
+    ip_group: bytes
+    """The network it sends from."""
+    until: float
+    """When to look again."""
 
 
 class Kademlia(ContentCalls, ProtocolPlugin):
@@ -128,6 +145,7 @@ class Kademlia(ContentCalls, ProtocolPlugin):
         self._content: Content | None = None
         self._store: RecordStore | None = None
         self._strangers: dict[PeerId, Callable[[], None]] = {}  # connected, not identified yet; each ends our patience
+        self._senders: dict[PeerId, _Sender] = {}
         self._refused: dict[PeerId, str] = {}  # servers of a network with other parameters
 
     @property
@@ -241,6 +259,8 @@ class Kademlia(ContentCalls, ProtocolPlugin):
 
     def on_peer(self, event: PeerEvent) -> None:
         """Servers of this network enter the routing table when they have identified themselves."""
+        if not isinstance(event, LocalChanged):
+            self._senders.pop(event.peer_id, None)
         match event:
             case PeerConnected(peer_id):
                 self._await_identify(peer_id)
@@ -272,42 +292,40 @@ class Kademlia(ContentCalls, ProtocolPlugin):
     def _consider(self, peer_id: PeerId) -> None:
         if self._node is None or peer_id in self._refused:
             return
-        contact = self._contact(peer_id)
-        if self._is_server(peer_id):
-            self._node.meet(contact)
+        sender = self._look_at(peer_id)
+        if sender.is_server:
+            self._node.meet(sender.contact)
         else:
-            self._node.lose(contact)
+            self._node.lose(sender.contact)
 
-    def _serve(self, sender: PeerId, request: Request, respond: Respond) -> None:
-        node = self.node
-        is_server = sender not in self._refused and self._is_server(sender)
-        group = self._ip_group(sender) if isinstance(request, PutValue | Push) else b""
-        contact = self._contact(sender)
-        if not self.content.serve(contact, request, respond):
-            node.serve(contact, request, respond, is_server=is_server, ip_group=group)
-        elif is_server:
-            node.meet(contact)
-
-    def _ip_group(self, peer_id: PeerId) -> bytes:
-        """The network a peer sends from, by its connections: what it says of itself may be anything."""
+    def _serve(self, peer_id: PeerId, request: Request, respond: Respond) -> None:
         assert self._context is not None
-        remote = tuple(connection.remote_address.to_bytes() for connection in self._context.connections(peer_id))
-        return network_group(remote).encode()
+        sender = self._senders.get(peer_id)
+        if sender is None or sender.until < self._context.time():
+            sender = self._senders[peer_id] = self._look_at(peer_id)
+            if len(self._senders) > _MAX_SENDERS:
+                del self._senders[next(iter(self._senders))]
+        is_server = sender.is_server and peer_id not in self._refused
+        if not self.content.serve(sender.contact, request, respond):
+            self.node.serve(sender.contact, request, respond, is_server=is_server, ip_group=sender.ip_group)
+        elif is_server:
+            self.node.meet(sender.contact)
 
-    def _contact(self, peer_id: PeerId) -> Contact:
-        """A peer as others are told of it."""
-        contact = Contact.of(peer_id)
+    def _look_at(self, peer_id: PeerId) -> _Sender:
+        assert self._context is not None
+        info = self._context.peer(peer_id)
+        contact = Contact.of(peer_id, () if info is None else tuple(address.to_bytes() for address in info.addresses))
         entry = None if self._node is None else self._node.engine.routing.get(contact.key)
-        info = None if self._context is None else self._context.peer(peer_id)
-        addresses = () if info is None else tuple(address.to_bytes() for address in info.addresses)
-        if entry is not None and entry.contact.addresses == addresses:
-            return entry.contact
-        contact.addresses = addresses
-        return contact
-
-    def _is_server(self, peer_id: PeerId) -> bool:
-        info = None if self._context is None else self._context.peer(peer_id)
-        return info is not None and self._config.protocol_id in info.protocols
+        if entry is not None and entry.contact.addresses == contact.addresses:
+            contact = entry.contact
+        # By its connections: what it says of itself may be anything.
+        remote = tuple(connection.remote_address.to_bytes() for connection in self._context.connections(peer_id))
+        return _Sender(
+            contact=contact,
+            is_server=info is not None and self._config.protocol_id in info.protocols,
+            ip_group=network_group(remote).encode(),
+            until=self._context.time() + _LOOKED_AT_S,
+        )
 
     def _took_over_without_majority(self) -> None:
         assert self._context is not None
