@@ -48,14 +48,17 @@ class Spread:
         self._contacts = contacts
         self._changed = changed
         self._sent: set[PeerId] = set()
+        self._members: tuple[PeerId, ...] = ()  # as last sent to
+        self._named: tuple[Contact, ...] = ()  # as last answered
         self._stored: set[PeerId] = set()
         self._stopped = False
 
     def step(self) -> None:
         """Send to every member it was not sent to."""
-        if self._stopped:
+        if self._stopped or self.tally.members is self._members:
             return
-        for peer in self.tally.members:
+        self._members = self.tally.members
+        for peer in self._members:
             if peer not in self._sent:
                 self._sent.add(peer)
                 self._send(peer)
@@ -79,9 +82,12 @@ class Spread:
 
     def _answered(self, peer: PeerId, reply: Reply | PeerstackError) -> None:
         if isinstance(reply, PutReply):
-            for contact in reply.standing.responsible:
-                self._contacts.setdefault(contact.peer_id, contact)
-            named = [contact.peer_id for contact in reply.standing.responsible]
+            responsible = reply.standing.responsible
+            if responsible != self._named:  # as a rule they all name the same
+                self._named = responsible
+                for contact in responsible:
+                    self._contacts.setdefault(contact.peer_id, contact)
+            named = [contact.peer_id for contact in responsible]
             if reply.refusal is None:
                 self._stored.add(peer)
             self.tally.answer(peer, reply.refusal, authoritative=reply.standing.authoritative, named=named)
