@@ -173,7 +173,7 @@ class LeaveReport:
     records: int
     """Records we held."""
     handed_over: int
-    """Of those, confirmed by every remaining responsible node."""
+    """Of those, confirmed by as many servers as there have to be copies, or by all that could be reached where they are fewer."""
     peers: tuple[PeerId, ...] = ()
     """Who took them or was told."""
     failed: Mapping[PeerId, Refusal] = field(default_factory=dict)

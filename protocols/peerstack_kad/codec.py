@@ -115,6 +115,7 @@ class Codec:
                 message = Message(type=Message.OFFER, offered=write_offered(request.entries))
             case Leave():
                 message = Message(type=Message.LEAVE, settled=request.handed)
+                peers = encode_peers(RESPONSIBLE, request.remaining)
             case AddProvider():
                 message = Message(type=Message.ADD_PROVIDER, keys=request.keys)
                 peers = encode_peers(PROVIDER, request.providers)
@@ -242,7 +243,7 @@ class Codec:
         if kind == Types.OFFER:
             return Offer(read_offered(message.offered, MAX_PAGE_RECORDS))
         if kind == Types.LEAVE:
-            return Leave(message.settled)
+            return Leave(message.settled, self._contacts.read_all(message.responsible, MAX_NAMED))
         if kind == Types.ADD_PROVIDER:
             return AddProvider(read_provided(message.keys), self._contacts.read_all(message.providerPeers, MAX_CLOSER))
         if kind == Types.GET_PROVIDERS:

@@ -16,7 +16,7 @@ _MAX_BUCKET: Final = 4  # times the size: what one bucket holds at most, however
 
 
 class XorSurroundings:
-    """Members by buckets: a bucket is kept whole, or let go whole once `size` members are in the buckets closer than it.
+    """Members by buckets: one is let go whole once `size` members are in the buckets closer than it, unless it has few itself.
 
     Attributes:
         beyond: Members that are let go.
@@ -31,7 +31,8 @@ class XorSurroundings:
         self._horizon = 0  # buckets from here on are kept whole
         closer = 0
         for prefix in sorted(self._sizes, reverse=True):
-            if closer >= size:
+            # Of what lies in the range of a bucket with few servers, the set reaches over to us.
+            if closer >= size and self._sizes[prefix] >= 2 * replicas:
                 self._horizon = prefix + 1
                 break
             closer += self._sizes[prefix]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from typing import Final
 
 from peerstack.dht.clock import HybridClock
 from peerstack.dht.contract import HopOutcome, RefusalReason
@@ -24,6 +25,8 @@ from peerstack.errors import DeadlineExceeded, DialError, PeerstackError, StoreE
 from peerstack.identity import PeerId
 
 __all__ = ["Engine", "failure_reason", "hop_outcome"]
+
+_MAX_CALLERS: Final = 512
 
 
 def hop_outcome(error: PeerstackError) -> HopOutcome:
@@ -50,6 +53,7 @@ class Engine:
         serving: Whether it is a server: in the sets, and answering.
         parameters: The network's.
         state: What it remembers over a restart.
+        callers: Servers that asked what only those ask who count this node, or consider to; the last one last.
     """
 
     def __init__(
@@ -82,6 +86,7 @@ class Engine:
         self.offers = OfferBook(self.hood, store)
         self.holder = Holder(self.hood, routing, store, self.offers, namespaces=settings.namespaces, parameters=parameters, events=events)
         self.placement = Placement(parameters.replicas, self.rank_peers)
+        self.callers: dict[int, Contact] = {}
         self._rpc = rpc
 
     def adopt(self, parameters: NetworkParameters) -> None:
@@ -136,6 +141,13 @@ class Engine:
         self.routing.heard(server, now)
         self.hood.heard(server.key, now)
 
+    def called(self, server: Contact) -> None:
+        """Note a server that may count this node: it wants to hear of it when this node leaves."""
+        self.callers.pop(server.key, None)
+        self.callers[server.key] = server
+        if len(self.callers) > _MAX_CALLERS:
+            del self.callers[next(iter(self.callers))]
+
     def request(self, peer: Contact, message: Request, timeout: float, done: RpcDone) -> None:
         """Be the `peerstack.dht.replica.seam.Rpc` of those who need no more than that."""
         self.ask(peer, message, done, timeout=timeout)
@@ -146,6 +158,12 @@ class Engine:
         if self.serving:
             known.update((contact.key, contact) for contact in self.hood.responsible(position))
         return [known[key] for key in closest(self.geometry, known, position, count)]
+
+    def counted_servers(self, position: int, count: int) -> list[Contact]:
+        """Whom this node itself counts as responsible: of a key nearby those that its word counts with, else the closest known."""
+        if self.serving and self.hood.settled and self.hood.knows(position):
+            return self.hood.responsible(position)[:count]
+        return self.known_servers(position, count)
 
     def begin_lookup(self, position: int, *, count: int) -> Progress:
         """Begin a lookup from what is known."""

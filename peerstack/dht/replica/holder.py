@@ -54,8 +54,8 @@ class HolderEvents:
 
     pulled: Callable[[Contact, bool], None]
     """``(who, whether it counted itself as settled)``: somebody began to pull from us."""
-    left: Callable[[Contact, bool], None]
-    """``(who, whether we were handed everything)``: somebody left for good."""
+    left: Callable[[Contact, Leave], None]
+    """Somebody left for good."""
 
 
 class Holder:
@@ -104,7 +104,7 @@ class Holder:
             case Offer():
                 respond(self._offers.answer(sender, request, now=now, wall_us=wall_us))
             case Leave():
-                self._events.left(sender, request.handed)
+                self._events.left(sender, request)
                 respond(Done())
             case Malformed():
                 respond(PutReply(request.refusal, _NOTHING))
@@ -151,10 +151,12 @@ class Holder:
         return Standing(False, tuple(self._hood.responsible(position)))
 
     def _take(self, source: Source, sender: Contact, request: Push, respond: Respond, wall_us: int) -> None:
-        # Only those we count are owed to: a stranger's pushes are charged like its puts.
-        if sender.key in self._hood.members or sender.key == self._hood.own.key:
+        # Only those we count are owed to: a stranger's pushes are charged like its puts. What they send is taken even where by our own
+        # count it is others': they may know better who is left, and what is too much is handed on by the next round of repair.
+        owed = sender.key in self._hood.members or sender.key == self._hood.own.key
+        if owed:
             source = Source(SourceKind.REPAIR, sender.peer_id)
-        mine = [record for record in request.records if self._keeps(record)]
+        mine = [record for record in request.records if self._keeps(record, owed=owed)]
 
         def committed(outcomes: list[Outcome]) -> None:
             held = iter(outcomes)
@@ -164,8 +166,8 @@ class Holder:
 
         self._merge(tuple(mine), source, wall_us, committed)
 
-    def _keeps(self, record: Record) -> bool:
-        return not self.leaving and self._hood.keeps(int.from_bytes(record.position, "big"), 2 * self._hood.replicas)
+    def _keeps(self, record: Record, *, owed: bool) -> bool:
+        return not self.leaving and (owed or self._hood.keeps(int.from_bytes(record.position, "big"), 2 * self._hood.replicas))
 
     def _merge(self, records: tuple[Record, ...], source: Source, wall_us: int, committed: Callable[[list[Outcome]], None]) -> None:
         try:

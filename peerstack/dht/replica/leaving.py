@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from peerstack.dht.contract import LeaveReport, Refusal, RefusalReason
@@ -36,7 +36,8 @@ class Leaving:
         self._finished = finished
         self._authoritative = engine.hood.settled
         engine.holder.leaving = True
-        self._confirmations: dict[bytes, int] = {}  # by record digest: targets that are still to confirm it
+        self._owed: dict[bytes, int] = {}  # by record digest: copies that are still to be confirmed
+        self._tried: dict[bytes, set[int]] = {}  # by record digest: whom it was or is pushed to
         self._batches: list[tuple[Contact, tuple[Record, ...], int]] = []
         self._under_way = 0
         self._failed: dict[Contact, Refusal] = {}
@@ -45,9 +46,7 @@ class Leaving:
         self._telling = False
         self._over = False
         self._remaining = [member.contact for member in engine.hood.members.values() if not member.gone]
-        counted = {contact.key for contact in self._remaining}
-        near = engine.routing.closest(engine.own.key, _FAREWELLS * engine.hood.size)
-        self._others = [contact for contact in near if contact.key not in counted]
+        self._greeted = {contact.key for contact in self._remaining}
         self._cancel = engine.outside.call_later(timeout, self._end)
 
     def start(self) -> None:
@@ -56,8 +55,6 @@ class Leaving:
         self._proceed()
 
     def _plan(self) -> None:
-        contacts = {contact.key: contact for contact in self._remaining}
-        per_target: dict[int, list[Record]] = {}
         try:
             held = list(self._records())
         except PeerstackError as error:
@@ -65,13 +62,24 @@ class Leaving:
             self._unread = Refusal(RefusalReason.FAILED, str(error))
             self._failed[self._engine.own] = self._unread
             return
+        copies = min(self._engine.parameters.replicas, len(self._remaining))
         for record in held:
-            targets = closest(self._engine.geometry, contacts, int.from_bytes(record.position, "big"), self._engine.parameters.replicas)
-            self._confirmations[record.digest] = len(targets)
-            for key in targets:
+            self._owed[record.digest] = copies
+            self._tried[record.digest] = set()
+        self._assign(held, copies)
+
+    def _assign(self, records: Sequence[Record], copies: int) -> None:
+        """Have each record pushed to the closest that it was not pushed to yet."""
+        contacts = {contact.key: contact for contact in self._remaining if contact not in self._failed}
+        per_target: dict[int, list[Record]] = {}
+        for record in records:
+            tried = self._tried[record.digest]
+            untried = [key for key in contacts if key not in tried]
+            for key in closest(self._engine.geometry, untried, int.from_bytes(record.position, "big"), copies):
+                tried.add(key)
                 per_target.setdefault(key, []).append(record)
-        for key, records in per_target.items():
-            self._batches += [(contacts[key], batch, 1) for batch in batches(records)]
+        for key, owed in per_target.items():
+            self._batches += [(contacts[key], batch, 1) for batch in batches(owed)]
 
     def _records(self) -> Iterator[Record]:
         store, wall = self._engine.store, self._engine.outside.wall_us()
@@ -87,10 +95,10 @@ class Leaving:
             contact, batch, attempt = self._batches.pop(0)
             self._push(contact, batch, attempt)
         if not self._under_way and not self._batches:
-            if self._telling:
-                self._end()
-            else:
+            if not self._telling:
                 self._tell()
+            elif not self._bid_farewells():
+                self._end()
 
     def _push(self, contact: Contact, batch: tuple[Record, ...], attempt: int) -> None:
         self._under_way += 1
@@ -103,35 +111,50 @@ class Leaving:
                 self._batches.append((contact, batch, attempt + 1))
             else:
                 self._fail(contact, reply)
+                self._assign(batch, 1)
             self._proceed()
 
         self._engine.ask(contact, Push(batch), answered)
 
     def _confirm(self, contact: Contact, batch: tuple[Record, ...], reply: PushReply) -> None:
+        refused: list[Record] = []
         for record, outcome in zip(batch, reply.outcomes, strict=True):
             if outcome.covers:
-                self._confirmations[record.digest] -= 1
+                self._owed[record.digest] -= 1
             else:
                 self._failed[contact] = outcome.refusal() or Refusal(RefusalReason.FAILED, outcome.message)
+                refused.append(record)
+        self._assign(refused, 1)
 
     def _tell(self) -> None:
         self._telling = True
         for contact in self._remaining:
             self._tell_one(contact, attempt=1)
-        for contact in self._others:
-            self._bid_farewell(contact)
+        self._bid_farewells()
         if not self._under_way:
             self._end()
 
+    def _bid_farewells(self) -> bool:
+        """Tell servers that we do not count and that may count us, or are about to; whether there were any."""
+        engine = self._engine
+        near = [*engine.routing.closest(engine.own.key, _FAREWELLS * engine.hood.size), *engine.callers.values()]
+        others = {contact.key: contact for contact in near if contact.key not in self._greeted}
+        self._greeted |= others.keys()
+        for contact in others.values():
+            self._bid_farewell(contact)
+        return bool(others)
+
     def _bid_farewell(self, contact: Contact) -> None:
-        """Tell a server near us that we do not count, in case that it counts us: it was handed nothing. Nothing depends on it."""
+        """Tell a server that was handed nothing. Nothing depends on it."""
         self._under_way += 1
+        # All that is ours lies closer to those we count than to who is too far away to be counted.
+        nothing_owed = self._authoritative and self._unread is None and not self._engine.hood.is_near(contact.key)
 
         def answered(_reply: Reply | PeerstackError, _now: float) -> None:
             self._under_way -= 1
             self._proceed()
 
-        self._engine.ask(contact, Leave(False), answered)
+        self._engine.ask(contact, Leave(nothing_owed, self._named(contact)), answered)
 
     def _tell_one(self, contact: Contact, *, attempt: int) -> None:
         self._under_way += 1
@@ -147,7 +170,10 @@ class Leaving:
             self._proceed()
 
         handed = self._authoritative and self._unread is None and contact not in self._failed
-        self._engine.ask(contact, Leave(handed), answered)
+        self._engine.ask(contact, Leave(handed, self._named(contact)), answered)
+
+    def _named(self, to: Contact) -> tuple[Contact, ...]:
+        return tuple(contact for contact in self._remaining if contact.key != to.key and contact not in self._failed)
 
     def _fail(self, contact: Contact, reply: Reply | PeerstackError) -> None:
         if isinstance(reply, PeerstackError):
@@ -160,14 +186,14 @@ class Leaving:
             return
         self._over = True
         self._cancel()
-        handed = sum(missing == 0 for missing in self._confirmations.values()) if self._remaining else 0
-        all_handed = handed == len(self._confirmations) and self._authoritative and self._unread is None
+        handed = sum(missing == 0 for missing in self._owed.values()) if self._remaining else 0
+        all_handed = handed == len(self._owed) and self._authoritative and self._unread is None
         everybody_told = all(contact.key in self._told for contact in self._remaining)
-        alone = not self._remaining and not self._confirmations and self._unread is None
+        alone = not self._remaining and not self._owed and self._unread is None
         self._finished(
             LeaveReport(
                 complete=alone or (bool(self._remaining) and everybody_told and all_handed),
-                records=len(self._confirmations),
+                records=len(self._owed),
                 handed_over=handed,
                 peers=tuple(contact.peer_id for contact in self._remaining),
                 failed={contact.peer_id: refusal for contact, refusal in self._failed.items()},

@@ -8,7 +8,7 @@ from typing import Final
 from peerstack.dht.replica.acquaintances import Acquaintances
 from peerstack.dht.replica.contacts import Contact
 from peerstack.dht.replica.engine import Engine
-from peerstack.dht.replica.messages import PullReply
+from peerstack.dht.replica.messages import Leave, PullReply
 from peerstack.dht.replica.replication import Replication
 from peerstack.dht.replica.settings import NodeSettings
 from peerstack.dht.replica.takeover import PullFrom, TakeOver
@@ -83,6 +83,7 @@ class Membership:
             timeout=timeout,
             retry=retry,
             forget=engine.parameters.forget_s,
+            meet=self.consider,
             done=self._took_over,
         )
         self._takeover.proceed()
@@ -105,20 +106,25 @@ class Membership:
         elif settled and self.engine.hood.settled:
             self._pull_once(sender)
 
-    def left(self, sender: Contact, handed: bool) -> None:
+    def left(self, sender: Contact, leave: Leave) -> None:
         """Somebody left for good."""
+        hood, now = self.engine.hood, self._outside.time()
         self.engine.routing.remove(sender.key)
+        self.engine.callers.pop(sender.key, None)
         self.acquaintances.heard(sender.key)
-        member = self.engine.hood.members.get(sender.key)
-        if member is None:
-            return
-        if handed:
-            self.engine.hood.count_out(sender.key)
+        member = hood.members.get(sender.key)
+        if member is None or leave.handed:
+            hood.count_out(sender.key, now)
             if self._takeover is not None:
                 self._takeover.proceed()
         else:
             member.gone = True
+            hood.depart(sender.key, now)
             self._exchange()
+        if member is not None:
+            for contact in leave.remaining:
+                self.consider(contact)
+            self.meet_strangers()  # who was too far away may be near now
 
     def watch_silence(self, now: float) -> None:
         """Count nobody any more who was silent for too long, and claim nothing while the majority is out of sight."""
@@ -140,9 +146,8 @@ class Membership:
 
     def meet_strangers(self) -> None:
         """Look again at everybody near that is not counted."""
-        for entry in list(self.engine.routing):
-            if not entry.stale:
-                self.consider(entry.contact)
+        for contact in [entry.contact for entry in self.engine.routing if not entry.stale] + list(self.engine.callers.values()):
+            self.consider(contact)
 
     def _took_over(self, certain: bool) -> None:
         self._takeover = None
@@ -165,7 +170,8 @@ class Membership:
 
         def pulled(result: PullReply | PeerstackError) -> None:
             if isinstance(result, PullReply) and result.standing.authoritative:
-                hood.count_in(contact, self._outside.time())
+                self._met.pop(contact.key, None)  # should it be let go as too far away, it may be needed again soon
+                hood.count_in(contact, now)
                 self.replication.hand_to(contact)
 
         timeout = max(_MIN_PULL_TIMEOUT_S, self.engine.parameters.rpc_timeout_s)

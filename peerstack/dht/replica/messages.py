@@ -158,6 +158,8 @@ class Leave(Request):
 
     handed: bool
     """Whether the receiver was given everything it becomes responsible for."""
+    remaining: tuple[Contact, ...] = ()
+    """Whom the sender counted: they have to know each other now."""
 
 
 @dataclass(slots=True)

@@ -78,7 +78,7 @@ class Neighbourhood:
         self._handed_over: dict[int, bool] = {}  # who handed over in the present take-over -> with authority
         self._taking_over = False
         self._around = geometry.survey(own.key, self.members, replicas=replicas, size=size)
-        self._departed: dict[int, None] = {}  # who left in order, the last one last
+        self._departed: dict[int, float] = {}  # who left in order, and when; the last one last
 
     def responsible(self, position: int) -> list[Contact]:
         """S of a key, closest first."""
@@ -119,7 +119,7 @@ class Neighbourhood:
 
         Args:
             contact: The server.
-            heard_at: When it was last heard of, by us or whoever names it.
+            heard_at: When it was last heard of, by us or whoever names it; what is older than its leave does not bring it back.
             hearsay: Whether somebody else names it: that does not bring back who left in order.
 
         Returns:
@@ -132,22 +132,28 @@ class Neighbourhood:
             if contact.addresses:
                 member.contact = contact
             return False
-        if key == self.own.key or not self.is_near(key) or (hearsay and key in self._departed):
+        if key == self.own.key or not self.is_near(key):
+            return False
+        if key in self._departed and (hearsay or heard_at < self._departed[key]):
             return False
         self._departed.pop(key, None)
         self.members[key] = Member(contact, heard_at)
         self._draw_horizon()
         return key in self.members
 
-    def count_out(self, key: int) -> None:
+    def count_out(self, key: int, now: float) -> None:
         """No more count a server: it left in order, after handing over."""
-        self._departed.pop(key, None)
-        self._departed[key] = None
-        if len(self._departed) > _MAX_DEPARTED:
-            del self._departed[next(iter(self._departed))]
+        self.depart(key, now)
         self.members.pop(key, None)
         self._handed_over.pop(key, None)
         self._draw_horizon()
+
+    def depart(self, key: int, now: float) -> None:
+        """Note that a server left, by its own word: nobody else's counts it in again."""
+        self._departed.pop(key, None)
+        self._departed[key] = now
+        if len(self._departed) > _MAX_DEPARTED:
+            del self._departed[next(iter(self._departed))]
 
     def heard(self, key: int, now: float) -> None:
         """Note a sign of life."""

@@ -22,7 +22,7 @@ from peerstack.dht.replica.holder import HolderEvents
 from peerstack.dht.replica.leaving import Leaving
 from peerstack.dht.replica.locating import Locate
 from peerstack.dht.replica.membership import Membership
-from peerstack.dht.replica.messages import Leave, Ping, Request
+from peerstack.dht.replica.messages import Leave, Offer, Ping, Pull, Request
 from peerstack.dht.replica.putting import Put, PutOrder
 from peerstack.dht.replica.readiness import Readiness
 from peerstack.dht.replica.renewal import Renewals
@@ -177,6 +177,8 @@ class DhtNode(ABC):
         if is_server and not isinstance(request, Leave):
             self.engine.heard(sender, now)
             self._attend()
+            if isinstance(request, Ping | Pull | Offer):
+                self.engine.called(sender)
         self.engine.holder.serve(sender, request, respond, now=now, wall_us=self._outside.wall_us(), ip_group=ip_group)
 
     def put(self, order: PutOrder, finished: Finished[PutResult]) -> None:

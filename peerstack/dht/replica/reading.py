@@ -45,7 +45,7 @@ class Reading:
         wire = wire_key(namespace.name, key)
         position = position_of(wire)
         replicas = engine.parameters.replicas
-        known = engine.known_servers(position, replicas)
+        known = engine.counted_servers(position, replicas)
         self.tally = GetTally(
             position.to_bytes(32, "big"),
             namespace,

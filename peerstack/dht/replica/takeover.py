@@ -113,6 +113,7 @@ class TakeOver:
         timeout: Seconds for a page of one source.
         retry: Seconds until a source that failed is asked again.
         forget: Seconds of silence after which a server is no more counted.
+        meet: Told of servers that a settled node hears of.
         done: Called once, with whether majorities were certain everywhere.
     """
 
@@ -127,6 +128,7 @@ class TakeOver:
         timeout: float,
         retry: float,
         forget: float,
+        meet: Callable[[Contact], None],
         done: Callable[[bool], None],
     ) -> None:
         self._hood = hood
@@ -134,6 +136,7 @@ class TakeOver:
         self._timeout = timeout
         self._retry = retry
         self._forget_s = forget
+        self._meet = meet
         self._done = done
         self._asking: set[int] = set()
         self._resting: set[int] = set()  # failed, asked again later
@@ -181,7 +184,11 @@ class TakeOver:
             for contact, silent_s in zip_longest(result.standing.responsible, result.silent_s[: len(result.standing.responsible)]):
                 # Who was silent for so long is still in the sets a newcomer enters; for who stood in them it was gone, and stays away.
                 forgotten = self._hood.settled and (silent_s or 0.0) > self._forget_s
-                if contact.key not in self._hood.members and not forgotten:
+                if contact.key in self._hood.members or forgotten:
+                    continue
+                if self._hood.settled:
+                    self._meet(contact)  # it did without: whoever is named has to answer for itself, it may have left just now
+                else:
                     self._hood.count_in(contact, now - (silent_s or 0.0), hearsay=True)
             self._hood.handed_over(source.key, authoritative=result.standing.authoritative)
             if result.standing.authoritative:

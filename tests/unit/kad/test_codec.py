@@ -106,6 +106,13 @@ def test_requests_come_back_as_they_went(request_: Request) -> None:
     assert codec.decode_request(codec.encode_request(RequestFrame(request_))).request_id is None
 
 
+def test_who_leaves_names_those_who_remain() -> None:
+    request = Codec().decode_request(Codec().encode_request(RequestFrame(Leave(True, PEERS)))).request
+    assert isinstance(request, Leave)
+    assert request.handed
+    assert [(each.peer_id, each.addresses) for each in request.remaining] == [(each.peer_id, each.addresses) for each in PEERS]
+
+
 def test_many_keys_are_announced_at_once() -> None:
     request = AddProvider((b"one", b"two", bytes(80)), PEERS[:1])
     assert same(Codec().decode_request(Codec().encode_request(RequestFrame(request, 3))).request, request)

@@ -116,12 +116,25 @@ def test_who_answers_after_all_is_not_gone() -> None:
 
 def test_who_left_comes_back_by_its_own_word_only() -> None:
     made = settled(1, 2)
-    made.count_out(1)
+    made.count_out(1, 98.0)
     assert not made.count_in(contact(1), 99.0, hearsay=True)
     assert made.count_in(contact(1), 101.0)
-    made.count_out(2)
+    made.count_out(2, 101.0)
     made.count_in(contact(2), 102.0)
     assert sorted(made.members) == [1, 2]
+
+
+def test_what_was_said_before_a_leave_does_not_undo_it() -> None:
+    made = settled(1, 2)
+    made.count_out(1, 98.0)
+    assert not made.count_in(contact(1), 97.0)
+    assert made.count_in(contact(1), 98.5)
+
+
+def test_a_bucket_of_few_is_kept_however_many_are_closer() -> None:
+    made = hood(*range(1, 8), 64, 65, size=5)
+    assert {64, 65} <= set(made.members)
+    assert made.knows(66)
 
 
 def test_buckets_are_kept_whole_and_let_go_whole_once_enough_are_closer() -> None:
