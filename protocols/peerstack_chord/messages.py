@@ -96,7 +96,7 @@ class ExchangeMap(Request):
 
 @dataclass(slots=True)
 class MapReply(Reply):
-    """Answers `ExchangeMap`: the map after merging, or that the ring has formed."""
+    """Answers `ExchangeMap`: the map after merging; or that the ring has formed, with the map it formed with where that is known."""
 
     mode: Mode
     era: int
@@ -122,6 +122,3 @@ class Meet(Request):
 @dataclass(slots=True)
 class NotMember(Reply):
     """Whoever answers is no member: any life of it that was is over."""
-
-    incarnation: int
-    """The life that would be next to join."""

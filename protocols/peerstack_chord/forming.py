@@ -1,0 +1,223 @@
+"""The ring while it is small: everybody knows everybody, from a map that all merge alike.
+
+Chord's invariant needs r + 1 members to begin with. Up to then, and until the next one is known to all, every member keeps a map: node ->
+(life, up or gone). Of two entries for one node the higher life counts, and of one life that it is gone; so maps can be merged in any
+order. A live member that finds itself gone begins a higher life. Where everybody stands follows from the sorted map.
+
+Joining is done when every live member of the map confirmed it, by answering with the newcomer on its own map. When all of at least r + 2
+confirmed the very same map, the ring has formed, and each member is told so by whoever it asks next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from peerstack.dht.replica.messages import Reply
+from peerstack_chord.asking import Asker
+from peerstack_chord.messages import Entry, ExchangeMap, MapReply
+from peerstack_chord.place import MAX_INCARNATION, Place
+from peerstack_chord.ring import Member, Mode
+
+__all__ = ["Forming", "MemberMap"]
+
+_MAX_PER_PLACE: Final = 8  # entries, for each of the r + 2 members with which the ring has formed
+
+
+class MemberMap:
+    """Who lives which life, and who is gone. Merging is commutative, associative and idempotent.
+
+    Args:
+        limit: Entries at most; a live one takes the place of the oldest of those gone.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._entries: dict[int, Entry] = {}
+
+    def __contains__(self, member: object) -> bool:
+        return isinstance(member, Member) and (entry := self._entries.get(member.key)) is not None and entry.member == member
+
+    @property
+    def entries(self) -> tuple[Entry, ...]:
+        """All of it, in the order of positions."""
+        return tuple(self._entries[key] for key in sorted(self._entries))
+
+    @property
+    def up(self) -> list[Member]:
+        """Who lives, in the order of positions."""
+        return [entry.member for entry in self.entries if not entry.gone]
+
+    def get(self, key: int) -> Entry | None:
+        """What is said of one node."""
+        return self._entries.get(key)
+
+    def merge(self, entries: Iterable[Entry]) -> bool:
+        """Take in another map; returns whether this one changed."""
+        changed = False
+        for entry in entries:
+            if 0 <= entry.member.incarnation < MAX_INCARNATION and self._is_news(entry):
+                self._entries[entry.member.key] = entry
+                changed = True
+        return changed
+
+    def _is_news(self, entry: Entry) -> bool:
+        known = self._entries.get(entry.member.key)
+        if known is not None:
+            return (entry.member.incarnation, entry.gone) > (known.member.incarnation, known.gone)
+        if len(self._entries) < self._limit:
+            return True
+        oldest = None if entry.gone else next((key for key, each in self._entries.items() if each.gone), None)
+        if oldest is None:
+            return False
+        del self._entries[oldest]
+        return True
+
+
+class Forming:
+    """One member's part in a ring that forms.
+
+    Args:
+        place: Whose.
+        asker: Asks.
+        formed: Called when the ring has formed: all at least r + 2 members confirmed one map, or somebody says so.
+        joined: Called once, when every live member confirmed us.
+        alone: Called when nobody is left who could confirm us.
+        buried: Told of each life that is over.
+
+    Attributes:
+        map: The map.
+        confirmed: Whether we are a member: everybody has us on its map.
+    """
+
+    def __init__(
+        self,
+        place: Place,
+        asker: Asker,
+        *,
+        formed: Callable[[], None],
+        joined: Callable[[], None],
+        alone: Callable[[], None],
+        buried: Callable[[Member], None],
+    ) -> None:
+        self.map = MemberMap(_MAX_PER_PLACE * (place.r + 2))
+        self.confirmed = False
+        self._place = place
+        self._asker = asker
+        self._formed = formed
+        self._joined = joined
+        self._alone = alone
+        self._buried = buried
+        self._version = 0
+        self._acknowledged: dict[Member, int] = {}  # the version of our map that a member has on its own
+        self._asking: set[int] = set()
+        self._live: set[Member] = set()
+        self._ended = False
+
+    @property
+    def others(self) -> list[Member]:
+        """Who lives, but for ourselves."""
+        return [member for member in self.map.up if member.key != self._place.own.key]
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the ring can form: who joins now waits until it has."""
+        return len(self.map.up) >= self._place.r + 2
+
+    def begin(self, era: int, entries: Iterable[Entry], *, confirmed: bool) -> None:
+        """Begin with a map, as a member already or as one who joins."""
+        self.confirmed = confirmed
+        self._place.era = max(era, self._place.era)
+        self.map.merge(entries)
+        self._changed()
+
+    def end(self) -> None:
+        """Take no part any more; answers that are under way are not read."""
+        self._ended = True
+
+    def merge(self, entries: Iterable[Entry], era: int = 0) -> None:
+        """Take in what somebody else knows, and tell everybody what is new."""
+        self._place.era = max(self._place.era, era)
+        if self.map.merge(entries):
+            self._changed()
+
+    def round(self) -> None:
+        """Exchange maps with every live member: what keeps telling the living from the dead."""
+        for member in self.others:
+            self._ask(member)
+
+    def _changed(self) -> None:
+        self._refute()
+        self._version += 1
+        live = set(self.map.up)
+        lost, self._live = self._live - live, live
+        self._acknowledged = {member: version for member, version in self._acknowledged.items() if member in live}
+        self._arrange()
+        for member in sorted(lost, key=lambda each: each.key):
+            if member.key != self._place.own.key:
+                self._buried(member)
+        for member in self.others:
+            self._ask(member)
+        self._judge()
+
+    def _refute(self) -> None:
+        """Whoever says we are gone is told of a higher life."""
+        own = self._place.own
+        entry = self.map.get(own.key)
+        if entry is not None and (entry.gone or entry.member.incarnation > own.incarnation):
+            self._place.live_again(above=entry.member.incarnation)
+        self.map.merge((Entry(self._place.own),))
+
+    def _arrange(self) -> None:
+        if self.confirmed:
+            self._place.arrange(Mode.FORMING, self._place.era, self.map.up)
+
+    def _ask(self, member: Member) -> None:
+        if member.key in self._asking or self._ended:
+            return
+        self._asking.add(member.key)
+        version = self._version
+        request = ExchangeMap(self._place.era, self.map.entries)
+        self._asker.ask(member.contact, request, lambda reply: self._answered(member, version, reply))
+
+    def _answered(self, member: Member, version: int, reply: Reply | None) -> None:
+        self._asking.discard(member.key)
+        if self._ended:
+            return
+        if isinstance(reply, MapReply) and reply.mode is Mode.RING:
+            self._told_that_it_formed(reply)
+            return
+        if isinstance(reply, MapReply):
+            self._acknowledged[member] = max(version, self._acknowledged.get(member, 0))
+            self.merge(reply.entries, reply.era)
+        else:
+            self.merge((Entry(member, gone=True),))
+        if version != self._version and any(other.key == member.key for other in self.others):
+            self._ask(member)
+        self._judge()
+
+    def _told_that_it_formed(self, reply: MapReply) -> None:
+        """Whoever is behind us in eras has yet to notice how small the ring is; else it has formed, with us if we are on its map."""
+        if reply.era < self._place.era:
+            return
+        if any(entry.member == self._place.own and not entry.gone for entry in reply.entries):
+            self.map.merge(reply.entries)
+            self.confirmed = True
+        self._formed()
+
+    def _judge(self) -> None:
+        """See whether we are confirmed, and whether the ring has formed."""
+        if self._ended:
+            return
+        others = self.others
+        if not self.confirmed:
+            if not others:
+                self._alone()
+                return
+            if not all(member in self._acknowledged for member in others):
+                return
+            self.confirmed = True
+            self._arrange()
+            self._joined()
+        if self.is_full and not self._ended and all(self._acknowledged.get(member) == self._version for member in others):
+            self._formed()

@@ -1,0 +1,374 @@
+"""One node's part in the ring: joining, keeping its place, forming, finding the way, leaving. Over the seam; nothing here awaits.
+
+| from | to | when |
+|---|---|---|
+| outside | forming | nobody is there to join: it founds; or every live member of a forming ring confirmed it |
+| outside | ring | a member lets it in between itself and its first successor |
+| forming | ring | at least r + 2 members confirmed one map, or one of them says so |
+| ring | forming | no more than r + 1 members are left, all of them asked |
+| forming, ring | outside | it leaves; it goes over to another ring; its whole successor list was dead: then it joins again |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from peerstack.dht.parameters import NetworkParameters
+from peerstack.dht.replica.contacts import Contact
+from peerstack.dht.replica.messages import Request
+from peerstack.dht.replica.rtt import RoundTrips
+from peerstack.dht.replica.seam import Outside, Respond, Rpc
+from peerstack.dht.replica.timers import Timers
+from peerstack_chord.asking import Asker, Finding
+from peerstack_chord.fingers import FingerTable
+from peerstack_chord.forming import Forming
+from peerstack_chord.joining import Joiner, JoinerCalls
+from peerstack_chord.lookup import LookupRules, RingLookup
+from peerstack_chord.merging import Acquaintances, Merger, MergerCalls
+from peerstack_chord.messages import Depart, Entry, ExchangeMap, JoinReply, Meet, Verdict
+from peerstack_chord.place import Place
+from peerstack_chord.regrouping import Regrouping
+from peerstack_chord.ring import Member, Mode, State, between
+from peerstack_chord.serving import Server, ServerCalls
+from peerstack_chord.stabilising import Rectifier, Stabiliser
+
+__all__ = ["MemberDied", "MemberLeft", "ModeChanged", "PlaceChanged", "Ring", "RingEvent"]
+
+_NAMED: Final = 4  # predecessors of a position that an answer names
+_SEEDS: Final = 16
+
+
+@dataclass(slots=True)
+class PlaceChanged:
+    """The predecessor or the successor list changed."""
+
+    predecessor: Contact | None
+    successors: tuple[Contact, ...]
+
+
+@dataclass(slots=True)
+class ModeChanged:
+    """The node became a member of a ring that forms or has formed, or is none any more."""
+
+    mode: Mode
+
+
+@dataclass(slots=True)
+class MemberDied:
+    """A neighbour's life is over: it does not answer, or lives another one."""
+
+    contact: Contact
+
+
+@dataclass(slots=True)
+class MemberLeft:
+    """A neighbour said that it leaves."""
+
+    contact: Contact
+
+
+RingEvent = PlaceChanged | ModeChanged | MemberDied | MemberLeft
+
+
+class Ring:
+    """One node's part in the ring.
+
+    Args:
+        own: The node.
+        parameters: The network's.
+        rpc: Sends requests.
+        outside: Clock, timers, random bits.
+        changed: Told what happened, from within whatever made it happen.
+        incarnation: The node's life: higher than in any earlier run, so the wall clock's microseconds, say.
+
+    Attributes:
+        place: Where it stands.
+        fingers: Members farther away.
+        round_trips: How long whom takes.
+    """
+
+    def __init__(
+        self,
+        own: Contact,
+        parameters: NetworkParameters,
+        rpc: Rpc,
+        outside: Outside,
+        changed: Callable[[RingEvent], None],
+        *,
+        incarnation: int,
+    ) -> None:
+        self._parameters = parameters
+        self._outside = outside
+        self._changed = changed
+        self._mode = Mode.OUTSIDE
+        self.place = Place(own, incarnation, parameters.r, self._place_changed)
+        self.round_trips = RoundTrips(parameters.rpc_timeout_s)
+        self.fingers = FingerTable(own.key, rtt=lambda contact: self.round_trips.rtt(contact.key))
+        self._asker = Asker(rpc, outside, self.round_trips, self.heard, lambda contact: self.fingers.failed(contact.key))
+        self._acquaintances = Acquaintances(())
+        self._stabiliser = Stabiliser(self.place, self._asker, buried=self._buried, ran_out=self._ran_out, small=self._small)
+        self._rectifier = Rectifier(self.place, self._asker, self._buried)
+        self._regrouping = Regrouping(self.place, self._asker, self._form_again)
+        joiner_calls = JoinerCalls(self._contacts, self._begin_lookup_of_us, self._let_in, self._found)
+        self._joiner = Joiner(self.place, self._asker, parameters.stabilise_s, joiner_calls)
+        merger_calls = MergerCalls(self._begin_lookup_for_owner, self._lose)
+        self._merger = Merger(self.place, self._asker, parameters.stabilise_s, merger_calls)
+        self._server = Server(self.place, self._server_calls())
+        self._forming: Forming | None = None
+        self._formed_with: tuple[Entry, ...] = ()
+        self._fixing: Finding | None = None
+        self._timers = Timers(outside)
+
+    @property
+    def mode(self) -> Mode:
+        """How the node stands to the ring."""
+        return self.place.mode
+
+    def start(self, configured: Sequence[Contact] = (), remembered: Sequence[Contact] = ()) -> None:
+        """Join through these contacts, or found a ring if there are none, or none of them answers as a member for three rounds."""
+        self._acquaintances = Acquaintances(configured)
+        for contact in remembered:
+            self._acquaintances.bury(contact)
+        self._timers.every("stabilise", self._parameters.stabilise_s, self.stabilise)
+        self._timers.every("meet", self._parameters.repair_s, self._meet_another)
+        self._joiner.start()
+
+    def stop(self) -> None:
+        """End at once, and tell nobody."""
+        self._timers.stop()
+        self._joiner.stop()
+        self._asker.stop()
+        self._merger.stop()
+        self._stop_forming()
+        if self._fixing is not None:
+            self._fixing.stop()
+        self.place.leave()
+        self._announce()
+
+    def leave(self, done: Callable[[], None]) -> None:
+        """Be no member any more, and tell the neighbours; `stop` is still to be called.
+
+        Args:
+            done: Called once they have answered, or have not.
+        """
+        told = self._neighbours()
+        request = Depart(self.place.own, self.place.predecessor)
+        self._timers.stop()
+        self._joiner.stop()
+        self._step_out()
+        waiting = len(told)
+        if not waiting:
+            self._outside.call_later(0.0, done)
+
+        def answered(_reply: object) -> None:
+            nonlocal waiting
+            waiting -= 1
+            if not waiting:
+                done()
+
+        for member in told:
+            self._asker.ask(member.contact, request, answered, tries=1)
+
+    def stabilise(self) -> None:
+        """Begin one round of upkeep: ask the neighbours, and renew one finger."""
+        if self._forming is not None:
+            self._forming.round()
+        elif self.place.mode is Mode.RING:
+            self._stabiliser.begin()
+            self._fix_finger()
+
+    def serve(self, sender: Contact, request: Request, respond: Respond) -> bool:
+        """Answer a request of the ring's; whether it was one. See `Server.serve`."""
+        return self._server.serve(sender, request, respond)
+
+    def heard(self, contact: Contact) -> None:
+        """Note an answer of a member."""
+        self.fingers.heard(contact)
+
+    def failed(self, contact: Contact) -> None:
+        """Note that a member did not answer what it was asked about records: if it is a neighbour, see for ourselves."""
+        self.fingers.failed(contact.key)
+        if any(member.key == contact.key for member in self._neighbours()):
+            self.stabilise()
+
+    def closest(self, position: int) -> tuple[Contact, ...]:
+        """What an answer names: the best predecessors of a position that we know, the most useful first, and our successors."""
+        before = self.place.predecessor
+        near = [member.contact for member in self.place.successors]
+        behind = [] if before is None else [before.contact]
+        on_the_way = [contact for contact in near if between(self.place.own.key, contact.key, position)][-1:]
+        named = {contact.key: contact for contact in (*on_the_way, *self.fingers.closest(position, _NAMED), *behind, *near)}
+        return tuple(named.values())
+
+    def begin_lookup(self, position: int, count: int) -> RingLookup:
+        """Begin a lookup of the `count` members from a position on; drive it by its verbs."""
+        if self.place.is_member:
+            successors = [member.contact for member in self.place.successors]
+            return self._lookup(position, self.closest(position), count, successors)
+        return self._lookup(position, self._contacts(), count, None)
+
+    def _lookup(self, position: int, seeds: Sequence[Contact], count: int, successors: Sequence[Contact] | None) -> RingLookup:
+        rules = LookupRules(
+            count=count,
+            max_named=self._parameters.r + _NAMED + 2,
+            timeout=lambda contact: self.round_trips.timeout(contact.key),
+            patience=lambda contact: self.round_trips.patience(contact.key),
+            rtt=lambda contact: self.round_trips.rtt(contact.key),
+        )
+        return RingLookup(position, seeds, rules, own=self.place.own.contact, now=self._outside.time(), successors=successors)
+
+    def _begin_lookup_of_us(self, through: Sequence[Contact]) -> RingLookup:
+        return self._lookup(self.place.own.key, through, 0, None)
+
+    def _begin_lookup_for_owner(self, position: int, through: Sequence[Contact] | None) -> RingLookup:
+        return self.begin_lookup(position, 0) if through is None else self._lookup(position, through, 0, None)
+
+    def _contacts(self) -> list[Contact]:
+        """Whom to join through: of those met last, and those configured."""
+        found = {contact.key: contact for contact in (*self._acquaintances, *self.fingers) if contact.key != self.place.own.key}
+        return list(found.values())[:_SEEDS]
+
+    def _neighbours(self) -> list[Member]:
+        before = self.place.predecessor
+        members = {member.key: member for member in (*self.place.successors, *(() if before is None else (before,)))}
+        return list(members.values())
+
+    def _let_in(self, reply: JoinReply) -> None:
+        if reply.verdict is Verdict.FORMING:
+            self._form(reply.state.era, reply.entries, confirmed=False)
+            return
+        self.place.enter(reply.state.era, reply.state.member, reply.state.successors)
+        self._announce()
+        self._stabiliser.begin()
+
+    def _found(self) -> None:
+        self._form(1, (), confirmed=True)
+
+    def _form(self, era: int, entries: Sequence[Entry], *, confirmed: bool) -> Forming:
+        self._joiner.stop()
+        self._stop_forming()
+        forming = Forming(self.place, self._asker, formed=self._formed, joined=self._announce, alone=self._rejoin, buried=self._buried)
+        self._forming = forming
+        forming.begin(era, entries, confirmed=confirmed)
+        self._announce()
+        return forming
+
+    def _formed(self) -> None:
+        """The ring has formed: stand where the map says, or, if we are not on everybody's, join it like anybody."""
+        forming = self._forming
+        if forming is None:
+            return
+        if forming.confirmed and forming.others:
+            members = forming.map.up
+            self._formed_with = forming.map.entries
+            self._stop_forming()
+            self.place.arrange(Mode.RING, self.place.era, members)
+            self._announce()
+            self._stabiliser.begin()
+        else:
+            self._rejoin()
+
+    def _small(self, state: State) -> None:
+        self._regrouping.begin(state.successors)
+
+    def _form_again(self, entries: tuple[Entry, ...], era: int) -> None:
+        self._form(era, entries, confirmed=True)
+
+    def _stop_forming(self) -> None:
+        if self._forming is not None:
+            self._forming.end()
+            self._forming = None
+
+    def _ran_out(self) -> None:
+        self._rejoin()
+
+    def _rejoin(self, through: Sequence[Contact] = ()) -> None:
+        for member in self._known():
+            self._acquaintances.bury(member.contact)
+        self._step_out()
+        self._joiner.start(through)
+
+    def _known(self) -> list[Member]:
+        return self._neighbours() if self._forming is None else self._forming.others
+
+    def _step_out(self) -> None:
+        self._stop_forming()
+        self._formed_with = ()
+        self.place.leave()
+        self._announce()
+
+    def _lose(self, winner: Contact) -> None:
+        """Go over to another ring, and have our old successor see for itself."""
+        first = self.place.successors.first
+        if first is not None:
+            self._asker.ask(first.contact, Meet(winner), lambda _reply: None, tries=1)
+        self._rejoin([winner])
+
+    def _meet_another(self) -> None:
+        contact = self._acquaintances.next({member.key for member in self._neighbours()})
+        if contact is not None:
+            self._merger.meet(contact)
+
+    def _fix_finger(self) -> None:
+        last = self.place.successors.entries[-1:]
+        start = self.fingers.next_start(last[0].key) if last else None
+        if start is not None and self._fixing is None:
+            self._fixing = Finding(self._asker, self.begin_lookup(start, 1), self._fixed)
+            self._fixing.step()
+
+    def _fixed(self, _lookup: RingLookup) -> None:
+        self._fixing = None  # whoever answered on the way has been heard
+
+    def _server_calls(self) -> ServerCalls:
+        return ServerCalls(
+            closest=self.closest,
+            forming=lambda: self._forming,
+            formed_with=lambda: self._formed_with,
+            named=self._named,
+            forms_again=lambda request: self._regrouping.begin((entry.member for entry in request.entries), request.era),
+            died=self._died,
+            departed=self._departed,
+            notified=self._notified,
+            meet=self._merger.meet,
+        )
+
+    def _named(self, request: ExchangeMap) -> Forming | None:
+        return self._form(request.era, request.entries, confirmed=False) if self._joiner.running else None
+
+    def _notified(self, member: Member) -> None:
+        self._rectifier.notified(member)
+        first = self.place.successors.first
+        if first is not None and between(self.place.own.key, member.key, first.key):
+            self._stabiliser.begin()
+
+    def _died(self, member: Member) -> None:
+        self.place.drop(member)
+        self._buried(member)
+
+    def _departed(self, member: Member, before: Member | None) -> None:
+        self._changed(MemberLeft(member.contact))
+        self.fingers.failed(member.key)
+        if self._forming is not None:
+            self._forming.merge((Entry(member, gone=True),))
+            return
+        self._rectifier.departed(member, before)
+        if member in self.place.successors:
+            self.place.drop(member)
+            self._stabiliser.begin()
+
+    def _buried(self, member: Member) -> None:
+        self.fingers.failed(member.key)
+        self._acquaintances.bury(member.contact)
+        self._changed(MemberDied(member.contact))
+
+    def _place_changed(self) -> None:
+        before = self.place.predecessor
+        successors = tuple(member.contact for member in self.place.successors)
+        self._changed(PlaceChanged(None if before is None else before.contact, successors))
+
+    def _announce(self) -> None:
+        if self.place.mode is not self._mode:
+            self._mode = self.place.mode
+            self._changed(ModeChanged(self._mode))

@@ -1,0 +1,93 @@
+"""From the ring back to forming: a ring that has shrunk to r + 1 members is formed anew, by who has asked them all. Over the seam."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from peerstack_chord.asking import Asker
+from peerstack_chord.messages import Entry, GetState
+from peerstack_chord.place import Place
+from peerstack_chord.ring import Member, Mode, State
+from peerstack_chord.stabilising import alive
+
+__all__ = ["Regrouping"]
+
+_MAX_PER_PLACE: Final = 4  # nodes asked, for each of the r + 2 that are too many
+
+
+class Regrouping:
+    """Asks everybody around whether the ring is small.
+
+    It asks our neighbours, and whoever they name, until nobody unasked is left (it is small, and these are all) or more than r + 1 are
+    known to live.
+
+    Args:
+        place: Whose.
+        asker: Asks.
+        small: Called with the map of all members if there are at most r + 1.
+    """
+
+    def __init__(self, place: Place, asker: Asker, small: Callable[[tuple[Entry, ...], int], None]) -> None:
+        self._place = place
+        self._asker = asker
+        self._small = small
+        self._running = False
+        self._era = 0
+        self._asked: set[int] = set()
+        self._waiting = 0
+        self._entries: list[Entry] = []
+
+    def begin(self, named: Iterable[Member] = (), era: int = 0) -> None:
+        """Begin to ask, unless it is under way.
+
+        Args:
+            named: Whom to ask beside our own neighbours.
+            era: In which somebody else is forming already.
+        """
+        self._era = max(self._era, era)
+        if self._running or self._place.mode is not Mode.RING:
+            return
+        self._running = True
+        self._asked = {self._place.own.key}
+        self._entries = []
+        self._ask((*self._neighbours(), *named))
+        self._judge()
+
+    def _neighbours(self) -> Iterable[Member]:
+        before = self._place.predecessor
+        return (*self._place.successors, *(() if before is None else (before,)))
+
+    def _ask(self, members: Iterable[Member]) -> None:
+        for member in members:
+            if member.key in self._asked or len(self._asked) > _MAX_PER_PLACE * (self._place.r + 2):
+                continue
+            self._asked.add(member.key)
+            self._waiting += 1
+            self._asker.ask(member.contact, GetState(), lambda reply, member=member: self._answered(member, alive(member, reply)))  # type: ignore[misc]
+
+    def _answered(self, member: Member, state: State | None) -> None:
+        self._waiting -= 1
+        if state is None:
+            self._entries.append(Entry(member, gone=True))
+        else:
+            self._entries.append(Entry(state.member))
+            if not self._is_large:
+                self._ask((*state.successors, *(() if state.predecessor is None else (state.predecessor,))))
+        self._judge()
+
+    @property
+    def _is_large(self) -> bool:
+        return sum(not entry.gone for entry in self._entries) > self._place.r
+
+    def _judge(self) -> None:
+        if not self._running or self._waiting:
+            return
+        self._running = False
+        era, self._era = self._era, 0
+        if self._place.mode is not Mode.RING:
+            return
+        if self._is_large:
+            self._place.era = max(self._place.era, era)  # tells whoever forms that there are too many of us
+        else:
+            self._small((*self._entries, Entry(self._place.own)), max(self._place.era + 1, era))
