@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -60,6 +60,7 @@ class Core:
         self.storage: Storage = config.storage or MemoryStorage()
         self.usable = False
         """Whether connections and streams may be opened."""
+        self._clock: Callable[[], float] | None = None  # of the loop it first ran in
         self.metrics = HostMetrics()
         self.events = PeerEvents(self.crashed)
         self.registry = Registry(self._local_changed)
@@ -78,7 +79,10 @@ class Core:
 
     def time(self) -> float:
         """Monotonic seconds of the event loop."""
-        return clock_of(asyncio.get_running_loop())()
+        clock = self._clock
+        if clock is None:
+            clock = self._clock = clock_of(asyncio.get_running_loop())
+        return clock()
 
     async def open_storage(self) -> None:
         """Open the storage in the data folder, if there is one and the application brought none of its own.

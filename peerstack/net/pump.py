@@ -406,6 +406,9 @@ class Pump:
             if self._upgrade is not None and (output := self._upgrade.take_output(_BATCH_BYTES)):
                 link.write(b"".join(output))
             return
+        if not session.has_output() and not self._early and self._phase is _Phase.OPEN:
+            self._pending_bytes = 0  # of a stream whose window is closed
+            return
         if self._early:  # our last handshake message shares a write with the first record
             early, self._early = self._early, []
             link.write(b"".join([*early, writer.seal(session.take_output(_BATCH_BYTES))]))

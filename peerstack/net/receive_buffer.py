@@ -75,6 +75,8 @@ class ReceiveBuffer:
 
     def peek(self, start: int, stop: int) -> bytes:
         """Look at the bytes from `start` up to `stop`, as far as they are there."""
+        if self._chunks and stop <= len(self._chunks[0]):
+            return bytes(self._chunks[0][start:stop])
         pieces: list[Buffer | bytearray] = []
         for chunk in self._chunks:
             if stop <= 0:

@@ -145,15 +145,14 @@ class Stream:
 
     async def read_message(self, message_type: type[MessageT], *, limit: int = 1 << 20) -> MessageT | None:
         """Read one varint-length-prefixed protobuf message of at most `limit` bytes; None at a clean end."""
-        from google.protobuf.message import DecodeError
-
+        buffer = self._buffer
         have = 1
         while True:
-            if not await self._readable(have):
-                if not self._buffer.size:
+            if (buffer.size < have or self._reader is not None) and not await self._readable(have):
+                if not buffer.size:
                     return None
-                raise IncompleteRead("the stream ended inside a message's length", partial=self._take(self._buffer.size))
-            head = self._buffer.peek(0, _MAX_VARINT_BYTES)
+                raise IncompleteRead("the stream ended inside a message's length", partial=self._take(buffer.size))
+            head = buffer.peek(0, _MAX_VARINT_BYTES)
             length = varint.decode(head, 0, max_bytes=_MAX_VARINT_BYTES)
             if length is not None:
                 break
@@ -161,11 +160,12 @@ class Stream:
         size, prefix = length
         if size > limit:
             raise MessageTooLarge(f"a message of {size} bytes, over the {limit} allowed")
-        body = (await self.readexactly(prefix + size))[prefix:]
+        whole = prefix + size
+        body = (self._take(whole) if buffer.size >= whole else await self.readexactly(whole))[prefix:]
         message = message_type()
         try:
             message.ParseFromString(body)
-        except (DecodeError, ValueError) as error:
+        except (_decode_error(), ValueError) as error:
             raise InvalidMessage(f"not a {message_type.__name__}: {error}") from error
         return message
 
@@ -448,6 +448,12 @@ class Stream:
             if waiter is not None:
                 _wake(waiter)
         self._wake_protocol_waiters()
+
+
+def _decode_error() -> type[Exception]:
+    from google.protobuf.message import DecodeError  # looked for where a message is bad, and not with each message
+
+    return DecodeError
 
 
 def _wake(waiter: asyncio.Future[None]) -> None:

@@ -67,7 +67,8 @@ class ServedStream:
             self._flushed_soon = True
             self._serve(self._stream.peer_id, frame.request, self._responder(frame))
             self._flushed_soon = False
-            await self._outbox.flush()
+            if self._outbox.needs_writer and not self._outbox.flush_now():
+                await self._outbox.flush()
             # Without ids answers come in order: one at a time. With ids, as many as are allowed to be owed.
             allowed = 0 if frame.request_id is None else limits.max_in_flight - 1
             while self._owed > allowed:
