@@ -12,7 +12,7 @@ counted who is not gone has handed over, with authority or without. That last ru
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 from peerstack.dht.parameters import NetworkParameters
@@ -44,7 +44,7 @@ class Member:
     """Silent for too long: no more waited for, counted until the exchange that follows is over."""
     remembered: bool = False
     """Counted by an earlier run, and not heard of since."""
-    denied_by: set[int] = field(default_factory=set)
+    denied_by: frozenset[int] = frozenset()
     """Sources in authority that count it no more, where it is remembered."""
 
 
@@ -181,7 +181,7 @@ class Neighbourhood:
         for member in remembered:
             key = member.contact.key
             if key not in named and counts(key):
-                member.denied_by.add(source)
+                member.denied_by |= {source}
         left = sum(not member.denied_by for member in self.members.values())
         for member in remembered:
             if len(member.denied_by) >= majority(min(self.replicas, left)):

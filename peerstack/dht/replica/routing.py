@@ -105,6 +105,9 @@ class Routing(Protocol):
     def forget_silent(self, before: float) -> list[Contact]:
         """Take out, and return, failing servers not heard of since `before`."""
 
+    def stale(self) -> list[Contact]:
+        """The servers that failed too often to be named to others."""
+
     def closest(self, target: int, count: int, *, exclude: int | None = None) -> list[Contact]:
         """The `count` servers closest to a position that are not stale, closest first, the one at `exclude` left out."""
 
