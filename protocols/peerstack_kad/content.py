@@ -9,12 +9,12 @@ from peerstack.dht.contract import Provider, Refusal, RefusalReason
 from peerstack.dht.replica.contacts import Contact
 from peerstack.dht.replica.limits import MAX_CLOSER
 from peerstack.dht.replica.messages import Request
+from peerstack.dht.replica.node import DhtNode
 from peerstack.dht.replica.seam import Finished, Respond
 from peerstack.dht.store.storage import SideTable
 from peerstack.errors import PeerstackError
 from peerstack.identity import PeerId
 from peerstack_kad.messages import AddProvider, GetProviders, GetRaw, ProvidersReply, PutRaw, RawReply, Taken
-from peerstack_kad.node import KademliaNode
 from peerstack_kad.provider_records import ProviderRecords
 from peerstack_kad.providing import FindProviders, Provide
 from peerstack_kad.raw_operations import GetRawValue, PutRawValue, RawPutResult
@@ -43,7 +43,7 @@ class Content:
 
     def __init__(
         self,
-        node: KademliaNode,
+        node: DhtNode,
         *,
         serving: bool,
         namespaces: RawNamespaces | None = None,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from peerstack.dht.arguments import check_value, to_key
 from peerstack.dht.contract import Provider
+from peerstack.dht_plugin.calls import DhtCalls
 from peerstack.errors import ValueTooLarge
 from peerstack.identity import PeerId
 from peerstack_kad.content import Content
-from peerstack_kad.facade import DhtCalls
 from peerstack_kad.raw_operations import RawPutResult
 
 __all__ = ["ContentCalls"]

@@ -5,32 +5,31 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final
 
-from peerstack.dht.records import Signer
-from peerstack.dht.replica.contacts import Contact
 from peerstack.dht.replica.locating import Locate
 from peerstack.dht.replica.messages import FindNode, Ping
 from peerstack.dht.replica.node import DhtNode
-from peerstack.dht.replica.seam import Outside, Rpc
-from peerstack.dht.replica.settings import NodeSettings
+from peerstack.dht.replica.settings import NodeParts
 from peerstack.dht.replica.topology import describe, describe_peer
-from peerstack.dht.store.contract import RecordStore
 from peerstack_kad.buckets import Admission, ContactAdded, ContactRemoved, PingContact
 from peerstack_kad.geometry import XorGeometry
 from peerstack_kad.maintenance import Refresher
 from peerstack_kad.routing import KademliaRouting
 
-__all__ = ["KademliaNode", "KademliaSettings"]
+__all__ = ["KademliaNode", "KademliaRules"]
 
 _JOIN_TIMEOUT_S: Final = 60.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class KademliaSettings(NodeSettings):
-    """What a Kademlia node is, beside its surroundings."""
+class KademliaRules:
+    """How a Kademlia node goes about it, beside its `peerstack.dht.replica.settings.NodeSettings`."""
 
     parallelism: int = 10
+    """Requests a lookup has under way at once."""
     disjoint_paths: int = 1
+    """Paths of a lookup that share no peer."""
     admission: Admission | None = None
+    """Who is let into the routing table; None is everybody."""
     positions: bool = True
     """Whether others can be asked for a point of the key space without a key there: on our own protocol ids."""
 
@@ -42,19 +41,18 @@ class KademliaNode(DhtNode):
         table: Its routing table.
     """
 
-    def __init__(self, own: Contact, *, signer: Signer, store: RecordStore, rpc: Rpc, outside: Outside, settings: KademliaSettings) -> None:
+    def __init__(self, parts: NodeParts, rules: KademliaRules | None = None) -> None:
         """Make a node; it does nothing before `start`."""
+        rules = rules or KademliaRules()
         self.table = KademliaRouting(
-            own.key,
-            settings.parameters,
-            parallelism=settings.parallelism,
-            paths=settings.disjoint_paths,
-            admission=settings.admission,
+            parts.own.key,
+            parts.settings.parameters,
+            parallelism=rules.parallelism,
+            paths=rules.disjoint_paths,
+            admission=rules.admission,
         )
-        super().__init__(
-            own, geometry=XorGeometry(), routing=self.table, signer=signer, store=store, rpc=rpc, outside=outside, settings=settings
-        )
-        self._positions = settings.positions
+        super().__init__(parts, geometry=XorGeometry(), routing=self.table)
+        self._positions = rules.positions
         self._refresher = Refresher(self.engine, self.table, self._attend)
 
     def stop(self) -> None:

@@ -11,9 +11,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from peerstack_kad.facade import DhtCalls
 from peerstack_kad.keys import closest, spread
-from peerstack_kad.node import KademliaNode, KademliaSettings
+from peerstack_kad.node import KademliaNode, KademliaRules
 
 from peerstack.dht.clock import to_microseconds
 from peerstack.dht.contract import Dht
@@ -24,7 +23,9 @@ from peerstack.dht.replica.messages import Reply, Request
 from peerstack.dht.replica.neighbourhood import Member
 from peerstack.dht.replica.persistence import NodeState
 from peerstack.dht.replica.seam import Rpc, RpcDone
+from peerstack.dht.replica.settings import NodeParts, NodeSettings
 from peerstack.dht.store import MemoryStore, RecordStore, Rules, StoreLimits
+from peerstack.dht_plugin.calls import DhtCalls
 from peerstack.errors import Closed, DeadlineExceeded, PeerstackError
 from peerstack.identity import PeerId, PrivateKey
 from peerstack.testing.dht_conformance import DhtNetwork
@@ -54,6 +55,7 @@ class NodeOptions:
     namespaces: Namespaces | None = None
     """What it serves; None is what the network serves."""
     behaviour: Serve | None = None
+    disjoint_paths: int = 1
     parallelism: int = 10
     """Requests of one lookup under way at once."""
 
@@ -190,20 +192,16 @@ class SimulatedNode(DhtCalls):
         self._up = True
         self.outside = LoopOutside(f"{network.seed} {number} {incarnation}", skew_s=options.skew_s)
         self.rpc = _WatchedRpc(self, network.messages.attach(self.contact.peer_id, self._handle), network.watch)
+        settings = NodeSettings(
+            parameters=network.parameters,
+            namespaces=namespaces,
+            serving=serving,
+            founder=number == 0 and (incarnation == 0 or options.state is not None),
+            state=self.state,
+        )
         self._node = KademliaNode(
-            self.contact,
-            signer=self.key,
-            store=self.store,
-            rpc=self.rpc,
-            outside=self.outside,
-            settings=KademliaSettings(
-                parameters=network.parameters,
-                namespaces=namespaces,
-                serving=serving,
-                founder=number == 0 and (incarnation == 0 or options.state is not None),
-                state=self.state,
-                parallelism=options.parallelism,
-            ),
+            NodeParts(own=self.contact, signer=self.key, store=self.store, rpc=self.rpc, outside=self.outside, settings=settings),
+            KademliaRules(parallelism=options.parallelism),
         )
 
     @property

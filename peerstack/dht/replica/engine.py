@@ -9,7 +9,6 @@ from peerstack.dht.clock import HybridClock
 from peerstack.dht.contract import HopOutcome, RefusalReason
 from peerstack.dht.parameters import NetworkParameters
 from peerstack.dht.quorum import Placement
-from peerstack.dht.records import Signer
 from peerstack.dht.replica.contacts import Contact, key_of
 from peerstack.dht.replica.geometry import Geometry, closest
 from peerstack.dht.replica.holder import Holder, HolderEvents
@@ -18,9 +17,8 @@ from peerstack.dht.replica.neighbourhood import Neighbourhood, members_wanted
 from peerstack.dht.replica.offers import OfferBook
 from peerstack.dht.replica.routing import Progress, Routing
 from peerstack.dht.replica.rtt import RoundTrips
-from peerstack.dht.replica.seam import Outside, Rpc, RpcDone
-from peerstack.dht.replica.settings import NodeSettings
-from peerstack.dht.store.contract import RecordStore
+from peerstack.dht.replica.seam import RpcDone
+from peerstack.dht.replica.settings import NodeParts
 from peerstack.errors import DeadlineExceeded, DialError, PeerstackError, StoreError
 from peerstack.identity import PeerId
 
@@ -56,38 +54,28 @@ class Engine:
         callers: Servers that asked what only those ask who count this node, or consider to; the last one last.
     """
 
-    def __init__(
-        self,
-        own: Contact,
-        *,
-        geometry: Geometry,
-        routing: Routing,
-        signer: Signer,
-        store: RecordStore,
-        rpc: Rpc,
-        outside: Outside,
-        events: HolderEvents,
-        settings: NodeSettings,
-    ) -> None:
-        parameters = settings.parameters
-        self.own = own
+    def __init__(self, parts: NodeParts, *, geometry: Geometry, routing: Routing, events: HolderEvents) -> None:
+        settings, parameters = parts.settings, parts.settings.parameters
+        self.own = parts.own
         self.geometry = geometry
         self.routing = routing
-        self.signer = signer
-        self.store = store
+        self.signer = parts.signer
+        self.store = parts.store
         self.namespaces = settings.namespaces
         self.parameters = parameters
-        self.outside = outside
+        self.outside = parts.outside
         self.serving = settings.serving
         self.state = settings.state
         self.clock = HybridClock(self.state.clock())
         self.trips = RoundTrips(parameters.rpc_timeout_s)
-        self.hood = Neighbourhood(own, geometry, replicas=parameters.replicas, size=members_wanted(parameters))
-        self.offers = OfferBook(self.hood, store)
-        self.holder = Holder(self.hood, routing, store, self.offers, namespaces=settings.namespaces, parameters=parameters, events=events)
+        self.hood = Neighbourhood(parts.own, geometry, replicas=parameters.replicas, size=members_wanted(parameters))
+        self.offers = OfferBook(self.hood, parts.store)
+        self.holder = Holder(
+            self.hood, routing, parts.store, self.offers, namespaces=settings.namespaces, parameters=parameters, events=events
+        )
         self.placement = Placement(parameters.replicas, self.rank_peers)
         self.callers: dict[int, Contact] = {}
-        self._rpc = rpc
+        self._rpc = parts.rpc
 
     def adopt(self, parameters: NetworkParameters) -> None:
         """Use the parameters of the network met: for a client, which holds nothing that was judged by others."""

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from peerstack.dht.contract import LeaveReport, Lookup, PutResult
-from peerstack.dht.records import Record, Signer, Slot
+from peerstack.dht.records import Record, Slot
 from peerstack.dht.replica.acquaintances import Acquaintances
 from peerstack.dht.replica.contacts import Contact
 from peerstack.dht.replica.engine import Engine
@@ -28,10 +28,9 @@ from peerstack.dht.replica.readiness import Readiness
 from peerstack.dht.replica.renewal import Renewals
 from peerstack.dht.replica.replication import Replication
 from peerstack.dht.replica.routing import Routing
-from peerstack.dht.replica.seam import Finished, Outside, Respond, Rpc
-from peerstack.dht.replica.settings import NodeSettings
+from peerstack.dht.replica.seam import Finished, Respond
+from peerstack.dht.replica.settings import NodeParts
 from peerstack.dht.replica.timers import Timers
-from peerstack.dht.store.contract import RecordStore
 from peerstack.errors import Closed, PeerstackError
 from peerstack.identity import PeerId
 
@@ -50,32 +49,13 @@ class DhtNode(ABC):
         replication: Its repair rounds.
     """
 
-    def __init__(
-        self,
-        own: Contact,
-        *,
-        geometry: Geometry,
-        routing: Routing,
-        signer: Signer,
-        store: RecordStore,
-        rpc: Rpc,
-        outside: Outside,
-        settings: NodeSettings,
-    ) -> None:
+    def __init__(self, parts: NodeParts, *, geometry: Geometry, routing: Routing) -> None:
         """Make a node; it does nothing before `start`."""
-        self.engine = Engine(
-            own,
-            geometry=geometry,
-            routing=routing,
-            signer=signer,
-            store=store,
-            rpc=rpc,
-            outside=outside,
-            events=HolderEvents(
-                lambda who, settled: self.membership.pulled_from(who, settled), lambda who, leave: self.membership.left(who, leave)
-            ),
-            settings=settings,
+        settings, outside = parts.settings, parts.outside
+        events = HolderEvents(
+            lambda who, settled: self.membership.pulled_from(who, settled), lambda who, leave: self.membership.left(who, leave)
         )
+        self.engine = Engine(parts, geometry=geometry, routing=routing, events=events)
         self.renewals = Renewals(self.engine, self._not_remembered)
         self.acquaintances = Acquaintances(self.engine, self.meet, settings.warn)
         self.replication = Replication(self.engine, settings.count)
@@ -289,9 +269,8 @@ class DhtNode(ABC):
             self._joined = False
             self._settings.warn(f"lost all {len(stale)} servers known")
         self._attend()
-        for entry in self.engine.routing:
-            if entry.stale:  # named to nobody, but asked again: it may be our own network that was down
-                self.acquaintances.lost(entry.contact)
+        for contact in self.engine.routing.stale():  # named to nobody, but asked again: it may be our own network that was down
+            self.acquaintances.lost(contact)
         self.acquaintances.knock()
         self.acquaintances.save()
         self.renewals.tick()

@@ -1,4 +1,4 @@
-"""What a node is, beside its surroundings."""
+"""What a node is, and what it is made of."""
 
 from __future__ import annotations
 
@@ -7,14 +7,18 @@ from dataclasses import dataclass, field
 
 from peerstack.dht.namespaces import Namespaces
 from peerstack.dht.parameters import NetworkParameters
+from peerstack.dht.records import Signer
+from peerstack.dht.replica.contacts import Contact
 from peerstack.dht.replica.persistence import NodeState
+from peerstack.dht.replica.seam import Outside, Rpc
+from peerstack.dht.store.contract import RecordStore
 
-__all__ = ["NodeSettings"]
+__all__ = ["NodeParts", "NodeSettings"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NodeSettings:
-    """Settings of any node; a plugin adds its own."""
+    """What a node is, beside its surroundings."""
 
     parameters: NetworkParameters
     namespaces: Namespaces = field(default_factory=Namespaces)
@@ -32,3 +36,20 @@ class NodeSettings:
     """Adds to a counter."""
     awaited: Callable[[], str | None] = lambda: None
     """What this node is about to learn of other servers from, in words; None: nothing. Operations wait for it."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NodeParts:
+    """What any node is made of; the geometry and the routing are its DHT's."""
+
+    own: Contact
+    """The node, as others are told of it."""
+    signer: Signer
+    """Signs its records."""
+    store: RecordStore
+    """What it holds."""
+    rpc: Rpc
+    """Its way to others."""
+    outside: Outside
+    """Its clocks and timers."""
+    settings: NodeSettings

@@ -2,10 +2,11 @@ from __future__ import annotations
 
 import pytest
 from peerstack_kad.buckets import RoutingTable
-from peerstack_kad.diversity import diverse, network_group
+from peerstack_kad.diversity import diverse
 
 from peerstack.addresses import Address
 from peerstack.dht.replica.contacts import Contact
+from peerstack.dht_plugin.network_group import network_group
 from peerstack.identity import PeerId
 
 
