@@ -201,7 +201,7 @@ class SimulatedNode(DhtCalls):
         )
         self._node = KademliaNode(
             NodeParts(own=self.contact, signer=self.key, store=self.store, rpc=self.rpc, outside=self.outside, settings=settings),
-            KademliaRules(parallelism=options.parallelism),
+            KademliaRules(parallelism=options.parallelism, disjoint_paths=options.disjoint_paths),
         )
 
     @property
