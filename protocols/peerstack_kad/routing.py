@@ -44,6 +44,10 @@ class KademliaRouting(RoutingTable):
         )
         return LookupProgress(target, seeds, rules, own=self.own, now=now)
 
+    def leading_to(self, target: int, count: int, *, exclude: int | None = None) -> list[Contact]:
+        """See `peerstack.dht.replica.routing.Routing.leading_to`: by XOR the closest lead closer."""
+        return self.closest(target, count, exclude=exclude)
+
     def adopt(self, parameters: NetworkParameters) -> None:
         """See `peerstack.dht.replica.routing.Routing.adopt`."""
         self.k = parameters.k

@@ -199,10 +199,8 @@ class SimulatedNode(DhtCalls):
             founder=number == 0 and (incarnation == 0 or options.state is not None),
             state=self.state,
         )
-        self._node = KademliaNode(
-            NodeParts(own=self.contact, signer=self.key, store=self.store, rpc=self.rpc, outside=self.outside, settings=settings),
-            KademliaRules(parallelism=options.parallelism, disjoint_paths=options.disjoint_paths),
-        )
+        parts = NodeParts(own=self.contact, signer=self.key, store=self.store, rpc=self.rpc, outside=self.outside, settings=settings)
+        self._node = network.make_node(parts, options)
 
     @property
     def node(self) -> KademliaNode:
@@ -248,6 +246,7 @@ class _Crowd:
                 break
             closer += len(keys)
         hood.end_takeover()
+        hood.members = {key: hood.members[key] for key in list(hood.members)}  # in no more room than it takes
         heard: list[tuple[float, int]] = []
         for keys in buckets:
             near_by = bool(keys) and keys[0] in hood.members  # buckets are counted whole
@@ -308,6 +307,10 @@ class SimulatedKademlia(DhtNetwork):
         self.by_peer: dict[PeerId, SimulatedNode] = {}
         self.requests: Counter[str] = Counter()
         self._digest = hashlib.sha256() if trace else None
+
+    def make_node(self, parts: NodeParts, options: NodeOptions) -> KademliaNode:
+        """Make what a simulated node runs."""
+        return KademliaNode(parts, KademliaRules(parallelism=options.parallelism, disjoint_paths=options.disjoint_paths))
 
     @classmethod
     async def open(

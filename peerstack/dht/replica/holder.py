@@ -114,7 +114,7 @@ class Holder:
         return Standing(self._hood.is_authoritative(position), tuple(self._hood.responsible(position)))
 
     def _closer(self, sender: Contact, position: int) -> tuple[Contact, ...]:
-        return tuple(self._routing.closest(position, min(self._parameters.k, MAX_CLOSER), exclude=sender.key))
+        return tuple(self._routing.leading_to(position, min(self._parameters.k, MAX_CLOSER), exclude=sender.key))
 
     def _get(self, sender: Contact, request: GetValue, wall_us: int) -> GetReply:
         closer = self._closer(sender, request.position)

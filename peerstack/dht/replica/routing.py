@@ -111,6 +111,9 @@ class Routing(Protocol):
     def closest(self, target: int, count: int, *, exclude: int | None = None) -> list[Contact]:
         """The `count` servers closest to a position that are not stale, closest first, the one at `exclude` left out."""
 
+    def leading_to(self, target: int, count: int, *, exclude: int | None = None) -> list[Contact]:
+        """Whom to name to a server that looks for a position: on a ring those before it, who lead there, and not the closest alone."""
+
     def begin_lookup(self, target: int, seeds: Iterable[Contact], *, count: int, trips: RoundTrips, now: float) -> Progress:
         """Begin to look for the `count` servers closest to a position.
 
