@@ -12,11 +12,14 @@ from peerstack_kad.keys import common_prefix
 
 __all__ = ["XorGeometry", "XorSurroundings"]
 
+_OUTPOSTS: Final = 3  # times the replicas: how many are kept of the first bucket beyond the horizon
 _MAX_BUCKET: Final = 4  # times the size: what one bucket holds at most, however crowded its range
 
 
 class XorSurroundings:
-    """Members by buckets: one is let go whole once `size` members are in the buckets closer than it, unless it has few itself.
+    """Members by buckets: only so many buckets are kept whole that `size` members are in them, and then all that hold few.
+
+    Of the first bucket beyond, some are kept: as long as they are there, it is known that its range needs nobody from here.
 
     Attributes:
         beyond: Members that are let go.
@@ -36,7 +39,9 @@ class XorSurroundings:
                 self._horizon = prefix + 1
                 break
             closer += self._sizes[prefix]
-        self.beyond = [key for key in members if common_prefix(own, key) < self._horizon] if self._horizon else []
+        far = sorted((key for key in members if common_prefix(own, key) < self._horizon), key=own.__xor__) if self._horizon else []
+        outposts = min(_OUTPOSTS * replicas, self._sizes[self._horizon - 1])
+        self.beyond = far[outposts:]
 
     @property
     def region(self) -> int:
@@ -71,8 +76,8 @@ class XorGeometry:
         return XorSurroundings(own, members, replicas=replicas, size=size)
 
     def reach(self, source: int, named: Collection[int], size: int) -> Callable[[int], bool]:
-        """Who counts as many as it wants knows of nobody farther."""
-        farthest = max(key ^ source for key in named) if len(named) >= size else 1 << KEY_BITS
+        """Who counts as many as it wants knows everybody who is no farther than that many."""
+        farthest = sorted(key ^ source for key in named)[size - 1] if len(named) >= size else 1 << KEY_BITS
         return lambda key: key ^ source <= farthest
 
     def ranges(self, sender: int, region: int) -> list[KeyRange]:

@@ -37,15 +37,28 @@ def test_a_region_is_every_position_that_shares_the_prefix(sender: int, region: 
 
 @settings(max_examples=100, deadline=None)
 @given(st.sets(KEYS, min_size=1, max_size=40), st.integers(1, 3), st.integers(1, 20))
-def test_members_are_let_go_by_whole_buckets_and_the_nearest_never(members: set[int], replicas: int, size: int) -> None:
+def test_only_whole_buckets_are_known_and_of_what_lies_beyond_some_outposts_are_kept(members: set[int], replicas: int, size: int) -> None:
     members.discard(0)
     around = GEOMETRY.survey(0, members, replicas=replicas, size=size)
     kept = members - set(around.beyond)
-    assert {common_prefix(0, key) for key in kept}.isdisjoint(common_prefix(0, key) for key in around.beyond)
-    assert len(kept) >= min(size, len(members))
+    known = {key for key in kept if around.knows(key)}
+    outposts = kept - known
+    assert {common_prefix(0, key) for key in known}.isdisjoint(common_prefix(0, key) for key in members - known)
+    assert len(known) >= min(size, len(members))
     assert max(kept, default=0) < min(around.beyond, default=SPACE)
-    assert all(around.knows(key) for key in kept)
     assert not any(around.knows(key) or around.is_near(key) for key in around.beyond)
+    assert len({common_prefix(0, key) for key in outposts}) == bool(members - known)
+    assert len(outposts) <= 3 * replicas
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.sets(KEYS, min_size=1, max_size=40), st.integers(1, 3), st.integers(1, 20), KEYS)
+def test_what_is_let_go_is_not_known_later_either(members: set[int], replicas: int, size: int, position: int) -> None:
+    members.discard(0)
+    around = GEOMETRY.survey(0, members, replicas=replicas, size=size)
+    again = GEOMETRY.survey(0, members - set(around.beyond), replicas=replicas, size=size)
+    assert not again.beyond
+    assert again.knows(position) == around.knows(position)
 
 
 @settings(max_examples=100, deadline=None)

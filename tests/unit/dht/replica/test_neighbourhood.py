@@ -137,12 +137,16 @@ def test_a_bucket_of_few_is_kept_however_many_are_closer() -> None:
     assert made.knows(66)
 
 
-def test_buckets_are_kept_whole_and_let_go_whole_once_enough_are_closer() -> None:
-    made = hood(*range(1, 32), size=5)
-    assert sorted(made.members) == [1, 2, 3, 4, 5, 6, 7]  # 8 to 15 lie beyond seven who are closer
-    assert made.is_near(7)
-    assert not made.is_near(8)
-    assert not made.count_in(contact(9), 1.0)
+def test_of_the_first_bucket_beyond_some_are_kept_once_enough_are_closer() -> None:
+    made = hood(*range(1, 64), size=5, replicas=2)
+    assert sorted(made.members) == list(range(1, 12))  # 8 to 15 lie beyond seven who are closer
+    assert made.knows(7)
+    assert not made.knows(8)
+    assert not made.is_near(14)
+    assert not made.count_in(contact(14), 1.0)
+    made.count_out(9, 1.0)
+    made.count_in(contact(15), 2.0)
+    assert not made.knows(8)
 
 
 def test_a_node_does_not_speak_for_keys_beyond_those_it_knows_all_about() -> None:
