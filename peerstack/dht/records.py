@@ -156,6 +156,8 @@ class Record:
     writer: PublicKey
     digest: bytes
     """SHA-256 of the header: the record's identity."""
+    position: bytes
+    """Where its key lies in the key space (32 bytes)."""
 
     @classmethod
     def sign(cls, draft: Draft, signer: Signer) -> Record:
@@ -196,14 +198,12 @@ class Record:
         """
         if len(data) > MAX_RECORD_BYTES:
             raise InvalidRecord(f"a record of {len(data)} bytes is over the limit of {MAX_RECORD_BYTES}")
-        from google.protobuf.message import DecodeError
-
         from peerstack.dht.pb import record_pb2
 
         outer = record_pb2.Record()
         try:
             outer.ParseFromString(data)
-        except DecodeError as error:
+        except _decode_error() as error:
             raise InvalidRecord("these bytes are no record message") from error
         if not 0 < len(outer.signature) <= MAX_SIGNATURE_BYTES:
             raise InvalidRecord(f"a signature has 1 to {MAX_SIGNATURE_BYTES} bytes, not {len(outer.signature)}")
@@ -232,11 +232,6 @@ class Record:
     def wire_key(self) -> bytes:
         """The key as DHTs route it."""
         return wire_key(self.namespace, self.key)
-
-    @property
-    def position(self) -> bytes:
-        """Where it lies in the key space (32 bytes)."""
-        return position(self.namespace, self.key)
 
     @property
     def is_delete(self) -> bool:
@@ -297,20 +292,19 @@ def _parse(data: bytes, *, signature: bytes, value: bytes | None) -> Record:
         value_size=header.value_size,
         writer=writer,
         digest=hashlib.sha256(data).digest(),
+        position=position(header.namespace, header.key),
     )
 
 
 def _parse_header(data: bytes) -> record_pb2.Header:
     if len(data) > MAX_HEADER_BYTES:
         raise InvalidRecord(f"a header of {len(data)} bytes is over the limit of {MAX_HEADER_BYTES}")
-    from google.protobuf.message import DecodeError
-
     from peerstack.dht.pb import record_pb2
 
     header = record_pb2.Header()
     try:
         header.ParseFromString(data)
-    except DecodeError as error:
+    except _decode_error() as error:
         raise InvalidRecord("the header is no header message") from error
     if header.format != FORMAT:
         raise InvalidRecord(f"record format {header.format} is unknown (this version reads format {FORMAT})")
@@ -319,6 +313,12 @@ def _parse_header(data: bytes) -> record_pb2.Header:
     if header.SerializeToString(deterministic=True) != data:
         raise InvalidRecord("the header is not in canonical form")
     return header
+
+
+def _decode_error() -> type[Exception]:
+    from google.protobuf.message import DecodeError  # looked for where bytes are bad, and not with each record
+
+    return DecodeError
 
 
 def _check_header(header: record_pb2.Header) -> None:

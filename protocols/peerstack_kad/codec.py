@@ -87,6 +87,7 @@ class Codec:
     def __init__(self, verifier: Verifier = verify_signature) -> None:
         self._records = RecordDecoder(verifier)
         self._contacts = ContactReader()
+        self._last_put: tuple[Record, bytes] | None = None
 
     def encode_request(self, frame: RequestFrame) -> bytes:
         """Write a request."""
@@ -102,8 +103,7 @@ class Codec:
             case GetValue():
                 message = Message(type=Message.GET_VALUE, key=request.key, subkey=request.subkey)
             case PutValue():
-                message = Message(type=Message.PUT_VALUE)
-                write_record(message, request.record)
+                return self._encode_put(request.record, frame.request_id)
             case Ping():
                 message = Message(type=Message.PING)
             case Pull():
@@ -126,6 +126,17 @@ class Codec:
         if frame.request_id is not None:
             message.requestId = frame.request_id
         return message.SerializeToString() + peers
+
+    def _encode_put(self, record: Record, request_id: int | None) -> bytes:
+        """A put sends one record to many: all but the id is written once."""
+        from peerstack_kad.pb.kad_pb2 import Message
+
+        if self._last_put is None or self._last_put[0] is not record:
+            message = Message(type=Message.PUT_VALUE)
+            write_record(message, record)
+            self._last_put = record, message.SerializeToString()
+        encoded = self._last_put[1]
+        return encoded if request_id is None else encoded + Message(requestId=request_id).SerializeToString()
 
     def decode_request(self, data: bytes) -> RequestFrame:
         """Read a request.

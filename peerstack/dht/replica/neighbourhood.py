@@ -92,7 +92,7 @@ class Neighbourhood:
 
     def keeps(self, position: int, count: int) -> bool:
         """Whether this node is one of the `count` closest to a key."""
-        return self.knows(position) and self.rank_of(self.own.key, position) < count
+        return self.knows(position) and (len(self.members) < count or self.rank_of(self.own.key, position) < count)
 
     def rank_of(self, key: int, position: int) -> int:
         """How many of those counted are closer to a position than the server at `key`."""

@@ -63,6 +63,7 @@ class Reading:
         self._walk = Walk(engine, engine.begin_lookup(position, count=self._wanted), self._request, self._read, self._learned)
         self._asking_myself = engine.serving
         self._stopped = False
+        self._named: tuple[Contact, ...] = ()  # by the last answer
         self._repaired: set[tuple[PeerId, bytes]] = set()
 
     def start(self) -> None:
@@ -140,9 +141,12 @@ class Reading:
             return None
         if reply.refusal is not None:
             return reply.closer
-        for contact in (peer, *reply.closer, *reply.standing.responsible):
+        responsible = reply.standing.responsible
+        fresh = () if responsible == self._named else responsible  # as a rule they all name the same
+        self._named = responsible
+        for contact in (peer, *reply.closer, *fresh):
             self.contacts.setdefault(contact.peer_id, contact)
-        named = [contact.peer_id for contact in reply.standing.responsible]
+        named = [contact.peer_id for contact in responsible]
         valid = [record for record in reply.records if self._is_valid(record)]
         self.tally.answer(peer.peer_id, valid, authoritative=reply.standing.authoritative, named=named)
         return [*reply.standing.responsible, *reply.closer]

@@ -12,7 +12,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from peerstack.dht.contract import Refusal, RefusalReason
 from peerstack.dht.records import Record, Slot
@@ -126,8 +126,7 @@ class Outcome:
         return None if self.holds else Refusal(_REASONS[self.status], self.message, self.record)
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
+class Usage(NamedTuple):
     """Records and bytes (see `Record.size`)."""
 
     records: int = 0
