@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 KILLS ?= 1000
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint types contracts check kill-test protos sim mutations wheel-test lowest-test interop interop-kad bench kad-bench microbench clean
+.PHONY: help install demo test lint types contracts check kill-test protos sim mutations model wheel-test lowest-test interop interop-kad bench kad-bench microbench clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -57,6 +57,9 @@ sim: $(VENV)/.tested ## Play every scenario in virtual time with ten seeds (pyth
 
 mutations: $(VENV)/.tested ## Put known defects back and see which scenario catches each
 	@$(BIN)/python -m tests.sim.mutations
+
+model: $(VENV)/.tested ## Have spin, a model checker, look for what breaks the Chord ring (MODEL=--quick takes a minute)
+	@$(BIN)/python -m tests.model $(MODEL)
 
 protos: ## Regenerate the protobuf modules (CHECK=--check compares instead)
 	@.ci/protos $(CHECK)

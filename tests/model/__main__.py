@@ -1,0 +1,232 @@
+"""``python -m tests.model [--quick] [--show RUN]``: have the spin model checker look for what breaks the ring.
+
+The model is in ``chord.pml``, whose header says what it leaves out. Spin is taken from the PATH, or Debian's package is unpacked into the
+user's cache; ``SPIN`` names another one. Each run is compiled there as well, under a hash of its sources and settings.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+_SOURCES = sorted(path for path in Path(__file__).parent.iterdir() if path.suffix in {".pml", ".c", ".h"})
+_CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "peerstack"
+_AT_ONCE = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One search."""
+
+    name: str
+    bounds: str
+    """In words, for the table."""
+    nodes: int
+    defines: str = ""
+    search: str = ""
+    """Settings of the verifier that spin writes."""
+    options: str = "-m4000000 -w24"
+    """Its arguments."""
+    breaks: bool = False
+    """Whether something is to be found: the original operations, and known defects."""
+    quick: bool = False
+    memory_mib: int = 4000
+
+
+_ANY = "any number of failures and rejoins"
+_SAVING = "-DSYMMETRY -DQUIET"
+
+
+def _breaks(name: str, bounds: str, defines: str) -> Run:
+    """What is to break, found by the shortest way."""
+    return Run(name=name, bounds=bounds, nodes=4, defines=defines, search="-DBFS", breaks=True, quick=True)
+
+
+RUNS = [
+    Run(name="ring-5", bounds="at most 3 failures or rejoins", nodes=5, defines=f"{_SAVING} -DBUDGET=3", options="-m4000000 -w27"),
+    Run(
+        name="ring-6",
+        bounds="at most 3 failures or rejoins; bitstate, random order, 2 minutes",
+        nodes=6,
+        defines=f"{_SAVING} -DBUDGET=3",
+        search="-DBITSTATE -DT_RAND",
+        options="-m1000000 -w33 -k3 -Q2 -RS20011",
+    ),
+    Run(name="ring-4-whole", bounds=f"{_ANY}; idle queries too", nodes=4, defines="-DSYMMETRY"),
+    Run(
+        name="forming-4",
+        bounds="three join a founder; 1 failure or rejoin; bitstate, 2 minutes",
+        nodes=4,
+        defines=f"{_SAVING} -DFORMING -DBUDGET=1",
+        search="-DBITSTATE -DT_RAND",
+        options="-m1000000 -w33 -k3 -Q2 -RS20011",
+    ),
+    Run(name="ring-4", bounds=_ANY, nodes=4, defines=_SAVING, quick=True),
+    Run(
+        name="joins-4",
+        bounds="three join a founder; nobody fails; prompt maps",
+        nodes=4,
+        defines=f"{_SAVING} -DFORMING -DPROMPT_MAPS -DBUDGET=0",
+        quick=True,
+    ),
+    _breaks("original", "the original's operations, until the invariant breaks", "-DORIGINAL"),
+    _breaks("original-lost", "the same, until nothing repairs it", "-DORIGINAL -DDAMAGE"),
+    _breaks("unasked", "defect: adopt a node without asking it", "-DADOPT_UNASKED"),
+    _breaks("joiners", "defect: count joiners as members when the ring forms", "-DFORMING -DCOUNT_JOINERS"),
+    _breaks("in-flight", "failures that do not wait for answers on their way", "-DMEAN_FAILURES -DDAMAGE"),
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What came of a run."""
+
+    run: Run
+    found: str
+    """What broke; empty if nothing did."""
+    complete: bool
+    """Whether every state within the bounds was seen."""
+    states: float
+    seconds: float
+    """Of a processor."""
+    memory_mib: float
+    trace: str
+
+    @property
+    def as_expected(self) -> bool:
+        """Whether the defects, and only they, broke."""
+        return bool(self.found) == self.run.breaks and (self.complete or self.run.breaks or "-DBITSTATE" in self.run.search)
+
+
+def find_spin() -> str:
+    """Return the spin to run."""
+    if (named := os.environ.get("SPIN") or shutil.which("spin")) is not None:
+        return named
+    folder = _CACHE / "spin"
+    binary = folder / "usr" / "bin" / "spin"
+    if not binary.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        commands = (["apt-get", "download", "spin"], ["apt-get", "update", "-qq"])
+        if shutil.which("apt-get") is None or not _fetched(folder, *commands):
+            raise SystemExit("the model needs spin 6.5 (https://spinroot.com): install it, or name it by SPIN=/path/to/spin")
+        subprocess.run(["dpkg-deb", "-x", next(folder.glob("spin_*.deb")), folder], check=True)
+    return str(binary)
+
+
+def _fetched(folder: Path, download: list[str], update: list[str]) -> bool:
+    def runs(command: list[str]) -> bool:
+        return subprocess.run(command, cwd=folder, capture_output=True, check=False).returncode == 0
+
+    return runs(download) or (runs(update) and runs(download))
+
+
+def build(run: Run, spin: str) -> Path:
+    """Compile a run's verifier, and return its folder."""
+    defines = [f"-DNODES={run.nodes}", *run.defines.split()]
+    compiler = [
+        "gcc",
+        "-O2",
+        "-w",
+        "-DSAFETY",
+        "-DNOREDUCE",
+        f"-DMEMLIM={run.memory_mib}",
+        *defines,
+        *run.search.split(),
+        "-o",
+        "pan",
+        "pan.c",
+    ]
+    digest = hashlib.sha256("\0".join([spin, *compiler]).encode())
+    for source in _SOURCES:
+        digest.update(source.read_bytes())
+    folder = _CACHE / "model" / f"{run.name}-{digest.hexdigest()[:16]}"
+    if not (folder / "pan").exists():
+        for old in folder.parent.glob(f"{run.name}-" + "?" * 16):
+            shutil.rmtree(old)
+        folder.mkdir(parents=True)
+        for source in _SOURCES:
+            shutil.copy(source, folder)
+        for command in ([spin, *defines, "-a", "chord.pml"], compiler):
+            done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+            if done.returncode:
+                raise SystemExit(f"{' '.join(command)} failed:\n{done.stdout[-4000:]}{done.stderr[-4000:]}")
+    return folder
+
+
+def search(run: Run, spin: str) -> Outcome:
+    """Search, and read what the verifier says."""
+    folder = build(run, spin)
+    for trail in folder.glob("*.trail"):
+        trail.unlink()
+    with (folder / "log").open("w") as log:
+        verifier = subprocess.Popen(["./pan", *run.options.split()], cwd=folder, stdout=log, stderr=subprocess.STDOUT)
+        _, _, used = os.wait4(verifier.pid, 0)
+    log_text = (folder / "log").read_text()
+
+    def figure(pattern: str) -> float:
+        match = re.search(pattern, log_text)
+        if match is None:
+            raise SystemExit(f"{run.name}: the verifier says nothing of {pattern!r}:\n{log_text[-4000:]}")
+        return float(match[1])
+
+    found = trace = ""
+    if figure(r"errors: (\d+)"):
+        replay = subprocess.run(["./pan", "-r"], cwd=folder, capture_output=True, text=True, check=False)
+        steps = [line for line in replay.stdout.splitlines() if re.match(r"\d+ [a-z]|    \d ", line, re.IGNORECASE)]
+        trace = "\n".join(steps)
+        match = re.search(r"^BROKEN: (.*)$", replay.stdout, re.MULTILINE)
+        found = match[1] if match else "the search ended in an error that is none of the model's"
+    cut = re.search(r"max search depth too small|Search not completed|memory limit|out of memory", log_text) is not None
+    return Outcome(
+        run=run,
+        found=found,
+        complete=not cut and not found and "-DBITSTATE" not in run.search,
+        states=figure(r"([\d.e+]+) states, stored"),
+        seconds=used.ru_utime + used.ru_stime,
+        memory_mib=used.ru_maxrss / 1024,
+        trace=trace,
+    )
+
+
+def tell(outcome: Outcome) -> str:
+    """One line of the table."""
+    run = outcome.run
+    held = "holds" if outcome.complete else "holds as far as seen"
+    verdict = f"breaks: {outcome.found}" if outcome.found else held
+    mark = "ok  " if outcome.as_expected else "BAD "
+    figures = f"{outcome.states:>12,.0f} states {outcome.seconds:6.1f} s {outcome.memory_mib:6.0f} MiB"
+    return f"{mark} {run.name:14}{run.nodes} nodes, r = 2 {figures}  {verdict} ({run.bounds})"
+
+
+def main() -> int:
+    """Run them all, two at a time."""
+    parser = argparse.ArgumentParser(prog="python -m tests.model", description="Check the ring's operations with spin.")
+    parser.add_argument("--quick", action="store_true", help="what takes less than a minute")
+    parser.add_argument("--show", choices=[run.name for run in RUNS], help="do this run alone and print what broke, step by step")
+    arguments = parser.parse_args()
+    spin = find_spin()
+    if arguments.show:
+        outcome = search(next(run for run in RUNS if run.name == arguments.show), spin)
+        print(outcome.trace, tell(outcome), sep="\n")  # noqa: T201
+        return 0 if outcome.as_expected else 1
+    chosen = [run for run in RUNS if run.quick or not arguments.quick]
+    as_expected = True
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        for outcome in pool.map(lambda run: search(run, spin), chosen):
+            print(tell(outcome), flush=True)  # noqa: T201
+            as_expected = as_expected and outcome.as_expected
+            if not outcome.as_expected:
+                print(outcome.trace, flush=True)  # noqa: T201
+    return 0 if as_expected else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,103 @@
+/*
+ * The ring's operations, for spin: `make model` says what to look for, and docs/reference/model.md what was found.
+ *
+ * This file says who may do what and when; what a step does to the world is C (spin's embedded C code): operations.c has ring mode's
+ * operations, forming.c those of a ring that forms, properties.c what is checked, model.c the steps, failures and the judgement.
+ * After every step the world is judged; between any two steps any other node may act.
+ *
+ * As in the protocol:
+ * - A query is answered from what the other node is then; what follows from the answer happens when it arrives, any time later, even
+ *   after the one who answered, or was found dead, has died, restarted or joined again. So it is with a notification, the answer to a
+ *   request to join, an exchange of maps, the proof that a predecessor is dead, and the round of questions that finds a ring small.
+ * - A node has one round of upkeep under way, and drops an answer to it if its list changed since.
+ * - A node that failed may come back; each attempt to join is another life, and what is known of earlier ones is known to be of those.
+ *
+ * Left out:
+ * - Silence is death: nobody who lives is taken for dead (though an old proof of death may arrive late), and no reply is lost.
+ * - A failure leaves every member a live successor and r + 1 members skipped by no list, whether the answers on their way have arrived
+ *   or not: Zave's assumption, for answers that take time. MEAN_FAILURES does not count answers on their way. In a ring that forms any
+ *   node may fail but the last, until somebody's map has r + 2 nodes: then three must be left.
+ * - Finding whom to ask to be let in: any member may be asked, and refuses if it is not the right one.
+ * - A query reaches the other at once; that the reply takes long is what matters. A node exchanges maps with one other at a time, and
+ *   a round of questions around a small ring is answered at one instant. PROMPT_MAPS lets forming members' maps arrive at once.
+ * - QUIET leaves out queries that change nothing and of which the notification changes nothing.
+ * - Of lives, that two differ and which is the present one; all that are over count as one. Of eras, their order.
+ * - Two rings and how they merge, graceful leaves, what happens once a whole list has died (all of which is judged a breach),
+ *   fingers, records.
+ */
+
+c_decl { \#include "chord.h" };
+c_state "World w" "Global"
+c_code { \#include "model.c" };
+
+#ifndef BUDGET
+#define BUDGET 255
+#endif
+#ifndef START
+#define START 1
+#endif
+
+bool broken = false;
+
+/* SYMMETRY keeps of all turns of the circle one: a list counts from its owner. */
+
+/* spin takes a name followed at once by a parenthesis for a side effect in c_expr: hence the spaces. */
+#define STEP(can, act, text) \
+  :: d_step { c_expr { can } -> c_code { act; tell(&now.w, text); after(&now.w); now.broken = now.w.broken != 0; } }
+
+#define AT(i) \
+  STEP(can_ask (&now.w, i), do_ask(&now.w, i), #i " asks") \
+  STEP(can_apply (&now.w, i), apply(&now.w, i), #i " hears") \
+  STEP(can_rectify (&now.w, i), do_rectify(&now.w, i), #i " rectifies") \
+  STEP(can_fail (&now.w, i), do_fail(&now.w, i), #i " FAILS") \
+  FORM(i)
+
+#ifdef FORMING
+#define FORM(i) STEP(can_regroup (&now.w, i), do_regroup(&now.w, i), #i " asks all around")
+#define EXCHANGE(m, x) STEP(can_exchange (&now.w, m, x), do_exchange(&now.w, m, x), #m " exchanges with " #x)
+#else
+#define FORM(i)
+#define EXCHANGE(m, x)
+#endif
+
+#define JOIN(j, m) EXCHANGE(j, m)  STEP(can_join (&now.w, j, m), do_join(&now.w, j, m), #j " asks " #m " to let it join")
+
+active proctype ring() {
+#ifdef FORMING
+  c_code { begin(&now.w, START, BUDGET); };
+#else
+  if
+  :: c_code { begin(&now.w, 7, BUDGET); }
+#if NODES == 5
+  :: c_code { begin(&now.w, 11, BUDGET); }
+#endif
+#if NODES == 6
+  :: c_code { begin(&now.w, 11, BUDGET); }
+  :: c_code { begin(&now.w, 19, BUDGET); }
+  :: c_code { begin(&now.w, 21, BUDGET); }
+#endif
+  fi;
+#endif
+  do
+  :: broken -> assert(false)
+  :: else ->
+end:
+    if
+    AT(0) AT(1) AT(2) AT(3)
+    JOIN(0, 1) JOIN(0, 2) JOIN(0, 3)
+    JOIN(1, 0) JOIN(1, 2) JOIN(1, 3)
+    JOIN(2, 0) JOIN(2, 1) JOIN(2, 3)
+    JOIN(3, 0) JOIN(3, 1) JOIN(3, 2)
+#if NODES > 4
+    AT(4)
+    JOIN(4, 0) JOIN(4, 1) JOIN(4, 2) JOIN(4, 3)
+    JOIN(0, 4) JOIN(1, 4) JOIN(2, 4) JOIN(3, 4)
+#endif
+#if NODES > 5
+    AT(5)
+    JOIN(5, 0) JOIN(5, 1) JOIN(5, 2) JOIN(5, 3) JOIN(5, 4)
+    JOIN(0, 5) JOIN(1, 5) JOIN(2, 5) JOIN(3, 5) JOIN(4, 5)
+#endif
+    fi
+  od
+}

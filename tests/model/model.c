@@ -1,0 +1,294 @@
+/* The world: its steps, its failures, its judgement after each step. */
+#include "chord.h"
+#include "operations.c"
+#include "forming.c"
+#include "properties.c"
+
+/* ---- the steps ---- */
+
+static int can_apply(const World *w, int i) {
+    int call = w->node[i].call;
+    return call != IDLE && call != BETWEEN_DUE;
+}
+
+/* The answer, or the notification, arrives. */
+static void apply(World *w, int i) {
+    Node *n = &w->node[i];
+    u8 peer = n->peer;
+    switch (n->call) {
+    case SUCCESSOR_ANSWERED: hear_successor(n, i); break;
+    case SUCCESSOR_DEAD: drop(n, peer); forget_call(n); break;
+    case BETWEEN_ANSWERED: take(n, peer, n->answer); notify(n, peer); break;
+    case BETWEEN_DEAD: notify(n, n->list[0]); break;
+    case NOTIFYING: forget_call(n); rectify(w, NODE(peer), ID(i)); break;
+    case JOIN_ANSWERED: hear_join(n); break;
+#ifdef FORMING
+    case JOIN_FORMED: hear_forming_join(w, i); break;
+    case EXCHANGED: hear_exchange(w, i); break;
+    case EXCHANGE_DEAD: hear_exchange_dead(w, i); break;
+    case REGROUPED: hear_regrouped(w, i); break;
+#endif
+    }
+    if (n->phase >= FORMED) w->former |= 1u << i;
+}
+
+/* j asks m to let it in; j's asking proves that what m has of an earlier j is dead. */
+static int can_join(const World *w, int j, int m) {
+    const Node *n = &w->node[j];
+    if (j == m || n->phase != OUT || joining(n) || w->node[m].phase < FORMED) return 0;
+    return w->budget > 0 || !(w->former >> j & 1);
+}
+
+static void drop_former(Node *n, u8 dead) {
+    u8 before[LIST];
+    memcpy(before, n->list, LIST);
+    drop(n, dead);
+#ifndef HEED_OUTDATED
+    /* An answer counts only if the list is still the one for which it was asked for. */
+    if (memcmp(before, n->list, LIST) && n->call >= SUCCESSOR_ANSWERED && n->call <= BETWEEN_DEAD) forget_call(n);
+#endif
+}
+
+static void do_join(World *w, int j, int m) {
+    Node *n = &w->node[j], *other = &w->node[m];
+#ifndef ORIGINAL
+    if (other->phase == RING) drop_former(other, ID(j));
+#endif
+    if (other->phase == RING && !between(ID(m), ID(j), other->list[0])) return;
+#ifdef FORMING
+    if (other->phase == FORMED && ups(other->map) >= LIST + 2 && !is_up(other->map, j)) return; /* wait until the ring has formed */
+#endif
+    if (w->former >> j & 1 && w->budget != UNBOUNDED) w->budget--;
+#ifdef FORMING
+    outdate(w, j); /* each attempt is another life */
+    if (other->phase == FORMED) {
+        answer_forming_join(w, j, m);
+        return;
+    }
+#endif
+    answer_join(n, other, m);
+}
+
+/* A node dies, with its call; only a notification that it had sent may still arrive. */
+static void clear(World *w, int i) {
+    Node *n = &w->node[i];
+    u8 last_call = n->call, peer = n->peer;
+    memset(n, 0, sizeof *n);
+    memset(n->list, NOWHERE, LIST);
+    n->predecessor = n->candidate = n->asked = NOWHERE;
+    if (last_call == NOTIFYING) call(n, NOTIFYING, peer);
+#ifdef FORMING
+    outdate(w, i);
+#endif
+}
+
+/* The failures that the promise covers. */
+static int can_fail(const World *w, int i) {
+    if (w->budget == 0) return 0;
+    if (w->node[i].phase < FORMED) return joining(&w->node[i]) || w->node[i].phase == JOINER;
+    World then = *w;
+    clear(&then, i);
+#ifdef FORMING
+    if (!anybody(&then, RING)) {
+        int left = 0, most = 0;
+        for (int k = 0; k < NODES; k++) {
+            left += then.node[k].phase == FORMED;
+            if (ups(then.node[k].map) > most) most = ups(then.node[k].map);
+            if (ups(then.node[k].answer_map) > most) most = ups(then.node[k].answer_map);
+        }
+        return left > LIST || (left > 0 && most < LIST + 2);
+    }
+#endif
+#ifdef MEAN_FAILURES
+    return invariant(&then, 0) == HOLDS;
+#else
+    return invariant(&then, 1) == HOLDS;
+#endif
+}
+
+static void do_fail(World *w, int i) {
+    clear(w, i);
+    if (w->budget != UNBOUNDED) w->budget--;
+}
+
+/* ---- the judgement ---- */
+
+/* No more failures: nodes act in turn, clockwise or back. One node's turn; returns whether it had anything but a query to do. */
+static void turn(World *w, int i) {
+    for (int k = 0; k < 6; k++) {
+        if (can_apply(w, i)) apply(w, i);
+        else if (can_ask(w, i)) do_ask(w, i);
+        for (int j = 0; j < NODES; j++)
+            if (can_rectify(w, j)) do_rectify(w, j);
+    }
+#ifdef FORMING
+    if (can_regroup(w, i)) do_regroup(w, i);
+    for (int x = 0; x < NODES; x++) {
+        if (can_apply(w, i)) apply(w, i);
+        if (can_exchange(w, i, x)) do_exchange(w, i, x);
+        if (can_apply(w, i)) apply(w, i);
+    }
+    if (can_apply(w, i)) apply(w, i);
+#endif
+}
+
+/* Called where no answer is under way; every other world leads to such a one, by the answers arriving. */
+static int settles(const World *w) {
+    for (int step = 1; step < NODES; step += NODES - 2) {
+        World s = *w;
+        for (int round = 0; round < 6 * NODES && !ideal(&s); round++)
+            for (int k = 0, i = 0; k < NODES; k++, i = (i + step) % NODES) turn(&s, i);
+        if (!ideal(&s)) return 0;
+    }
+    return 1;
+}
+
+static int quiet(const World *w) {
+    for (int i = 0; i < NODES; i++)
+        if (w->node[i].call != IDLE || w->node[i].asked != NOWHERE) return 0;
+    return 1;
+}
+
+static void judge(World *w) {
+    if (w->broken) return;
+    if (!anybody(w, RING) && !anybody(w, FORMED)) w->broken = NO_RING;
+    if (!w->broken) w->broken = complete_maps(w);
+    if (!w->broken && anybody(w, RING)) {
+#ifndef DAMAGE
+        w->broken = invariant(w, 0);
+        if (!w->broken) w->broken = ordered_lists(w);
+#endif
+        if (!w->broken) w->broken = one_ring(w);
+    }
+    if (!w->broken && quiet(w) && !settles(w)) w->broken = NEVER_IDEAL;
+}
+
+#ifdef SYMMETRY
+static u8 turned(u8 entry, int by) { return entry == NOWHERE ? NOWHERE : (u8)((entry + POSITIONS - 2 * by) % POSITIONS); }
+
+static u8 turned_mask(u8 mask, int by) { return (u8)((mask >> by | mask << (NODES - by)) & ((1u << NODES) - 1)); }
+
+/* The circle has no beginning: of all turns of a world keep the least. */
+static void canonical(World *w) {
+    World best = *w;
+    for (int by = 1; by < NODES; by++) {
+        World t = *w;
+        for (int i = 0; i < NODES; i++) {
+            Node *n = &t.node[(i + NODES - by) % NODES];
+            *n = w->node[i];
+            int lists = n->call == SUCCESSOR_ANSWERED || n->call == BETWEEN_ANSWERED || n->call == JOIN_ANSWERED;
+            for (int k = 0; k < LIST; k++) {
+                n->list[k] = turned(n->list[k], by);
+                if (lists) n->answer[k] = turned(n->answer[k], by);
+            }
+            n->predecessor = turned(n->predecessor, by);
+            if (n->call != IDLE) n->peer = turned(n->peer, by);
+            if (n->call == SUCCESSOR_ANSWERED) n->answer_predecessor = turned(n->answer_predecessor, by);
+            n->candidate = turned(n->candidate, by);
+            n->asked = turned(n->asked, by);
+#ifdef FORMING
+            for (int k = 0; k < NODES; k++) {
+                n->map[(k + NODES - by) % NODES] = w->node[i].map[k];
+                n->answer_map[(k + NODES - by) % NODES] = w->node[i].answer_map[k];
+            }
+            n->holds = turned_mask(n->holds, by);
+            n->same = turned_mask(n->same, by);
+#endif
+        }
+        t.former = turned_mask(w->former, by);
+        if (memcmp(&t, &best, sizeof t) < 0) best = t;
+    }
+    *w = best;
+}
+#endif
+
+extern int Printf(const char *, ...);
+
+static void tell_list(const u8 *list, u8 predecessor) {
+    for (int k = 0; k < LIST; k++) {
+        if (list[k] == NOWHERE) Printf(" none");
+        else Printf(" %d%s", NODE(list[k]), IS_NODE(list[k]) ? "" : "+");
+    }
+    if (predecessor != NOWHERE) Printf(" after %d", NODE(predecessor));
+}
+
+#ifdef FORMING
+static void tell_map(const u8 *map) {
+    if (!map) return;
+    Printf(" {");
+    for (int k = 0; k < NODES; k++)
+        if (map[k]) Printf(" %d%s", k, map[k] == UP ? "" : map[k] == GONE ? "-gone" : map[k] == OLD_UP ? "-old" : "-old-gone");
+    Printf(" }");
+}
+#endif
+
+/* Printed only when spin replays a trail: the step, then every node that is not plainly out. */
+static void tell(const World *w, const char *step) {
+    static const char *calls[] = {"", "successor answered", "successor dead", "will ask", "between answered", "between dead", "notifies", "join answered",
+        "join answered", "exchanged", "exchange dead", "regrouped"};
+    static const char *phases[] = {"out", "joiner", "forming", "ring"};
+    Printf("%s\n", step);
+    for (int i = 0; i < NODES; i++) {
+        const Node *n = &w->node[i];
+        if (n->phase == OUT && n->call == IDLE) continue;
+        Printf("    %d %-7s", i, phases[n->phase]);
+        if (n->phase == RING) tell_list(n->list, n->predecessor);
+#ifdef FORMING
+        tell_map(n->phase == RING || n->phase == OUT ? 0 : n->map);
+#endif
+        if (n->call) {
+            Printf("  | %s %d", calls[n->call], NODE(n->peer));
+            if (n->call == SUCCESSOR_ANSWERED || n->call == BETWEEN_ANSWERED || n->call == JOIN_ANSWERED) tell_list(n->answer, n->answer_predecessor);
+#ifdef FORMING
+            if (n->call == EXCHANGED) Printf(" %s", phases[n->answer_phase]);
+            tell_map(n->call >= JOIN_FORMED && n->answer_phase != RING ? n->answer_map : 0);
+#endif
+        }
+        if (n->asked != NOWHERE) Printf("  | found %d dead for %d", NODE(n->asked), NODE(n->candidate));
+        Printf("\n");
+    }
+}
+
+static void after(World *w) {
+    judge(w);
+    if (w->broken) Printf("BROKEN: %s\n", properties[w->broken]);
+    if (w->budget == UNBOUNDED) w->former = 0;
+#ifdef FORMING
+    renumber_eras(w);
+#endif
+#ifdef SYMMETRY
+    canonical(w);
+#endif
+}
+
+static void begin(World *w, unsigned members, int budget) {
+    memset(w, 0, sizeof *w);
+    for (int i = 0; i < NODES; i++) clear(w, i);
+#ifdef FORMING
+    for (int i = 0; i < NODES; i++) {
+        Node *n = &w->node[i];
+        if (!(members >> i & 1)) continue;
+        n->phase = FORMED;
+        for (int k = 0; k < NODES; k++) n->map[k] = members >> k & 1 ? UP : UNKNOWN;
+        n->holds = n->same = members;
+        n->era = 1;
+    }
+#else
+    for (int i = 0; i < NODES; i++) {
+        if (!(members >> i & 1)) continue;
+        Node *n = &w->node[i];
+        n->phase = RING;
+        int at = i;
+        for (int k = 0; k < LIST; k++) {
+            do at = (at + 1) % NODES; while (!(members >> at & 1));
+            n->list[k] = ID(at);
+        }
+        at = i;
+        do at = (at + NODES - 1) % NODES; while (!(members >> at & 1));
+        n->predecessor = ID(at);
+    }
+#endif
+    w->former = members;
+    w->budget = budget;
+    after(w);
+}
