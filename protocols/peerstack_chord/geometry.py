@@ -40,6 +40,7 @@ class RingSurroundings:
         self.whole = len(ahead) < 2 * half
         self.region = _RING - ahead[-2 * replicas] - 1 if len(ahead) >= 2 * replicas else _LAST
         self._own = own
+        self._replicas = replicas
         self._half = half
         self._ahead = ahead  # clockwise from this node: the successors, then the predecessors
         in_order = [*ahead[half:], _RING, *(_RING + distance for distance in ahead[:half])]
@@ -56,6 +57,12 @@ class RingSurroundings:
         nearer_ahead = bisect_left(self._ahead, distance)
         nearer_behind = len(self._ahead) - bisect_right(self._ahead, distance)
         return min(nearer_ahead, nearer_behind) < self._half
+
+    def sharing(self, gone: Collection[int]) -> Collection[int]:
+        """See `peerstack.dht.replica.geometry.Surroundings.sharing`."""
+        reach = self._replicas + len(gone) - 1  # a set is so many servers in a row and one more, those that replace the gone included
+        around = {(self._own + distance) & _LAST for distance in (*self._ahead[:reach], *self._ahead[-reach:])}
+        return around if around.intersection(gone) else ()
 
 
 class RingGeometry:

@@ -28,6 +28,7 @@ class XorSurroundings:
     def __init__(self, own: int, members: Collection[int], *, replicas: int, size: int) -> None:
         """Draw the horizon."""
         self._own = own
+        self._members = tuple(members)
         self._replicas = replicas
         self._most = _MAX_BUCKET * size
         self._sizes = Counter(common_prefix(own, key) for key in members)
@@ -62,6 +63,27 @@ class XorSurroundings:
         """See `peerstack.dht.replica.geometry.Surroundings.is_near`."""
         prefix = common_prefix(self._own, key)
         return prefix >= self._horizon and self._sizes[prefix] < self._most
+
+    def sharing(self, gone: Collection[int]) -> list[int]:
+        """See `peerstack.dht.replica.geometry.Surroundings.sharing`."""
+        wanted = self._replicas + len(gone)
+        prefix = min((self._shared_prefix(key, wanted) for key in gone), default=KEY_BITS)
+        return [key for key in self._members if common_prefix(self._own, key) >= prefix]
+
+    def _shared_prefix(self, other: int, wanted: int) -> int:
+        """The prefix within which all lie that are among the `wanted` closest to some key to which this node and another are too."""
+        both = common_prefix(self._own, other)
+        # Keys on our side of it, on its side, and in ranges that both of us lie beyond.
+        shared = [both] if self._inside(both + 1) < wanted or self._sizes[both] < wanted else []
+        shared += [prefix for prefix in range(self._horizon, both) if self._sizes[prefix] < wanted - 1]
+        prefix = min(shared, default=KEY_BITS)
+        while 0 < prefix < KEY_BITS and self._inside(prefix) < wanted:
+            prefix -= 1
+        return prefix
+
+    def _inside(self, prefix: int) -> int:
+        """How many servers share so many leading bits with this node, itself included."""
+        return 1 + sum(count for index, count in self._sizes.items() if index >= prefix)
 
 
 class XorGeometry:

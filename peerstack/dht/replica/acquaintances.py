@@ -16,7 +16,7 @@ __all__ = ["Acquaintances"]
 
 _FIRST_PAUSE: Final = 4  # times the period of upkeep
 _PARALLEL: Final = 8
-_MAX_SAVE_PERIOD_S: Final = 60.0
+_SAVES_IN_TIME: Final = 12  # of when others were heard of, before they would be forgotten
 
 
 class Acquaintances:
@@ -95,7 +95,7 @@ class Acquaintances:
         """Save whom this node knows, if that has changed, or the last time is long ago."""
         engine = self._engine
         known = engine.routing.revision, hash(frozenset(engine.hood.members))
-        period = min(_MAX_SAVE_PERIOD_S, engine.parameters.repair_s)
+        period = min(engine.parameters.forget_s / _SAVES_IN_TIME, engine.parameters.repair_s)
         if known != self._saved or engine.outside.time() - self._saved_at >= period:
             self.save_now(known)
 

@@ -39,6 +39,12 @@ class Surroundings(Protocol):
     def is_near(self, key: int) -> bool:
         """Whether a server at `key` would be kept as a member."""
 
+    def sharing(self, gone: Collection[int]) -> Collection[int]:
+        """Members that stand in the set of some key together with this node and one of `gone`, before or after the gone are let go.
+
+        Naming more of them costs messages, naming fewer costs records.
+        """
+
 
 class Geometry(Protocol):
     """How servers are ordered around a position, and positions around a server."""

@@ -53,7 +53,7 @@ class HolderEvents:
     """What the holder tells its node."""
 
     pulled: Callable[[Contact, bool], None]
-    """``(who, whether it counted itself as settled)``: somebody began to pull from us."""
+    """``(who, whether it counts itself as settled and was not counted here)``: somebody began to pull from us."""
     left: Callable[[Contact, Leave], None]
     """Somebody left for good."""
 
@@ -179,7 +179,7 @@ class Holder:
         known = sender.key in self._hood.members
         if request.after is None:
             self._hood.count_in(sender, now)
-            self._events.pulled(sender, request.settled)
+            self._events.pulled(sender, request.settled and not known)
         members = [member for member in self._hood.members.values() if member.contact.key != sender.key]
         named = (self._hood.own, *(member.contact for member in members))
         silent = (0.0, *(max(0.0, now - member.last_heard) for member in members))

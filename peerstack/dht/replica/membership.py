@@ -88,6 +88,11 @@ class Membership:
         )
         self._takeover.proceed()
 
+    @property
+    def hopeful(self) -> bool:
+        """Whether a take-over is under way that may end soon: it does not only wait for servers that are silent."""
+        return self._takeover is not None and self._takeover.hopeful
+
     def consider(self, contact: Contact) -> None:
         """See what a server near us that is not counted has: it is new, or from beyond a partition that healed."""
         hood = self.engine.hood
@@ -151,6 +156,7 @@ class Membership:
 
     def _took_over(self, certain: bool) -> None:
         self._takeover = None
+        self.acquaintances.save()
         self._changed()
         if not certain:
             self._settings.uncertain()

@@ -44,6 +44,10 @@ class Member:
     """Silent for too long: no more waited for, counted until the exchange that follows is over."""
     remembered: bool = False
     """Counted by an earlier run, and not heard of since."""
+    unanswered: int = 0
+    """Pings in a row since it was heard of."""
+    asked_at: float = float("-inf")
+    """When the last of them was sent."""
     denied_by: frozenset[int] = frozenset()
     """Sources in authority that count it no more, where it is remembered."""
 
@@ -76,6 +80,7 @@ class Neighbourhood:
         self.counted = False
         self.members: dict[int, Member] = {}
         self._handed_over: dict[int, bool] = {}  # who handed over in the present take-over -> with authority
+        self._concerned: frozenset[int] | None = None  # who is asked in the present take-over; None: everybody
         self._taking_over = False
         self._around = geometry.survey(own.key, self.members, replicas=replicas, size=size)
         self._departed: dict[int, float] = {}  # who left in order, and when; the last one last
@@ -160,6 +165,7 @@ class Neighbourhood:
         member = self.members.get(key)
         if member is not None:
             member.last_heard = max(member.last_heard, now)
+            member.unanswered = 0
             member.gone = False
             member.remembered = False
 
@@ -193,6 +199,27 @@ class Neighbourhood:
         silent = [member for member in self.members.values() if not member.gone and member.last_heard < before]
         return sorted(silent, key=lambda member: member.last_heard)
 
+    def to_ping(self, now: float, *, silence: float, first_pause: float, limit: int) -> list[Contact]:
+        """Whom to ask for a sign of life: the longest silent, but who did not answer after a pause, each time twice as long.
+
+        Without the pauses a few dead members would be asked over and over until they are forgotten, and the living ones too late.
+
+        Args:
+            now: The clock.
+            silence: Seconds of silence after which a member is asked, and the longest pause.
+            first_pause: The shortest one.
+            limit: How many at most; they count as asked.
+        """
+        due = [
+            member
+            for member in self.silent_since(now - silence)
+            if not member.unanswered or now - member.asked_at >= min(silence, first_pause * 2 ** (member.unanswered - 1))
+        ]
+        for member in due[:limit]:
+            member.unanswered += 1
+            member.asked_at = now
+        return [member.contact for member in due[:limit]]
+
     def reaches_majority(self, since: float) -> bool:
         """Whether more than half of the servers counted and not gone, this one included, were heard of since then."""
         known = [member for member in self.members.values() if not member.gone]
@@ -208,6 +235,10 @@ class Neighbourhood:
         self.settled = settled
         self._taking_over = True
         self._handed_over = {}
+        self._concerned = None
+        if settled:  # only sets that lose a member change: who stands in one with it has to hear from the others there
+            gone = [key for key, member in self.members.items() if member.gone]
+            self._concerned = frozenset(self._around.sharing(gone))
 
     def handed_over(self, key: int, *, authoritative: bool) -> None:
         """Note that a member handed over all it holds for this node, and that it was merged."""
@@ -216,7 +247,8 @@ class Neighbourhood:
 
     def awaited(self) -> list[Contact]:
         """Members whose handing over is still waited for."""
-        return [m.contact for key, m in self.members.items() if not m.gone and key not in self._handed_over]
+        asked = self.members if self._concerned is None else self._concerned
+        return [m.contact for key, m in self.members.items() if not m.gone and key not in self._handed_over and key in asked]
 
     def end_takeover(self, gone: Iterable[int] = ()) -> bool:
         """Be settled: everybody has handed over.
@@ -227,7 +259,8 @@ class Neighbourhood:
         Returns:
             Whether majorities were certain everywhere; otherwise it was everybody left who handed over.
         """
-        lacking = len(self.members) - sum(self._handed_over.get(key, False) for key in self.members)
+        asked = [key for key in self.members if self._concerned is None or key in self._concerned]
+        lacking = len(asked) - sum(self._handed_over.get(key, False) for key in asked)
         size = min(self.replicas, len(self.members) + self.counted)
         certain = lacking + self.counted <= size - majority(size)
         for key in gone:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 from peerstack.dht.contract import LeaveReport, Lookup, PutResult
 from peerstack.dht.records import Record, Slot
@@ -35,6 +35,10 @@ from peerstack.errors import Closed, PeerstackError
 from peerstack.identity import PeerId
 
 __all__ = ["DhtNode"]
+
+_PINGS_IN_TIME: Final = 5  # of a silent member, before this node would lose its authority
+_PINGS_AT_ONCE: Final = 3
+_LOOKS_IN_TIME: Final = 50  # at all members, likewise
 
 
 class DhtNode(ABC):
@@ -66,6 +70,7 @@ class DhtNode(ABC):
         self._outside = outside
         self._joining = False
         self._joined = False
+        self._watched_at = float("-inf")
         self._stopped = False
 
     # -- what a DHT adds
@@ -259,21 +264,29 @@ class DhtNode(ABC):
     def _upkeep(self) -> None:
         now = self._outside.time()
         parameters, hood = self.engine.parameters, self.engine.hood
+        if now - self._watched_at >= parameters.authority_loss_s / _LOOKS_IN_TIME:
+            self._watched_at = now
+            self._watch(now)
         if not self._joined and not self._joining and len(self.engine.routing):
             self._begin_to_join()
         if self._settings.serving:
-            for member in hood.silent_since(now - parameters.authority_loss_s / 5)[:3]:
-                self.engine.ask(member.contact, Ping(), lambda _reply, _now: None)
-            self.membership.watch_silence(now)
+            silence = parameters.authority_loss_s / _PINGS_IN_TIME
+            for contact in hood.to_ping(now, silence=silence, first_pause=parameters.stabilise_s, limit=_PINGS_AT_ONCE):
+                self.engine.ask(contact, Ping(), lambda _reply, _now: None)
         elif (stale := self.engine.routing.forget_silent(now - parameters.forget_s)) and not len(self.engine.routing):
             self._joined = False
             self._settings.warn(f"lost all {len(stale)} servers known")
         self._attend()
+        self.acquaintances.knock()
+        self.renewals.tick()
+
+    def _watch(self, now: float) -> None:
+        """Look through everybody known: there may be hundreds, so less often than the rest."""
+        if self._settings.serving:
+            self.membership.watch_silence(now)
         for contact in self.engine.routing.stale():  # named to nobody, but asked again: it may be our own network that was down
             self.acquaintances.lost(contact)
-        self.acquaintances.knock()
         self.acquaintances.save()
-        self.renewals.tick()
 
     def _sweep(self) -> None:
         self.engine.store.sweep(self._outside.wall_us(), done=lambda _swept: None)
@@ -284,7 +297,7 @@ class DhtNode(ABC):
     def _awaited(self) -> str | None:
         if self._joining or (not self._joined and len(self.engine.routing)):
             return "this node is joining the network"
-        if self.engine.hood.taking_over:
+        if self.membership.hopeful:
             return "this node is taking over from others"
         if not self._joined and self.acquaintances.searching:
             return "this node looks for the servers it knew"

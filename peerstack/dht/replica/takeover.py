@@ -6,6 +6,7 @@ whoever the sources name, asks them too, and comes back to those who failed. It 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import zip_longest
@@ -21,6 +22,8 @@ from peerstack.errors import InvalidMessage, PeerstackError, Unavailable
 __all__ = ["PullFrom", "TakeOver"]
 
 _PARALLEL: Final = 8
+_LONGEST_PAUSE: Final = 4  # times the shortest
+_HOPELESS: Final = 3
 _MAX_PAGES: Final = 10_000  # from one source, of 256 records each
 
 Merged = Callable[[PullReply | PeerstackError], None]
@@ -111,7 +114,7 @@ class TakeOver:
         outside: Clocks and timers.
         settled: Whether this node's word keeps its weight meanwhile.
         timeout: Seconds for a page of one source.
-        retry: Seconds until a source that failed is asked again.
+        retry: Seconds until a source that failed is asked again; twice as long each time.
         forget: Seconds of silence after which a server is no more counted.
         meet: Told of servers that a settled node hears of.
         done: Called once, with whether majorities were certain everywhere.
@@ -140,6 +143,7 @@ class TakeOver:
         self._done = done
         self._asking: set[int] = set()
         self._resting: set[int] = set()  # failed, asked again later
+        self._failures: Counter[int] = Counter()
         self._gone = [key for key, member in hood.members.items() if member.gone]
         self._over = False
         hood.begin_takeover(settled=settled)
@@ -159,6 +163,11 @@ class TakeOver:
             if contact.key not in self._asking and contact.key not in self._resting:
                 self._pull(contact)
 
+    @property
+    def hopeful(self) -> bool:
+        """Whether any of those waited for has not failed twice yet: who is silent may take until it is forgotten."""
+        return any(self._failures[contact.key] < _HOPELESS for contact in self._hood.awaited())
+
     def stop(self) -> None:
         """Give up; nothing is called any more."""
         self._over = True
@@ -176,7 +185,9 @@ class TakeOver:
         self._asking.discard(source.key)
         if isinstance(result, PeerstackError):
             self._resting.add(source.key)
-            self._parts.outside.call_later(self._retry, lambda: self._rested(source.key))
+            pause_s = self._retry * min(2 ** self._failures[source.key], _LONGEST_PAUSE)
+            self._failures[source.key] += 1
+            self._parts.outside.call_later(pause_s, lambda: self._rested(source.key))
         else:
             now = self._parts.outside.time()
             if result.known:

@@ -142,3 +142,22 @@ def test_ranges_cover_the_arc_and_nothing_else(sender: int, region: int, positio
     ranges = GEOMETRY.ranges(sender, region)
     assert ranges == sorted(ranges)
     assert all(high is not None and high <= low for (_, high), (low, _) in pairwise(ranges))
+
+
+@given(st.sets(st.integers(1, 63), min_size=1, max_size=40), st.integers(1, 5), st.integers(1, 3))
+def test_who_shares_a_set_with_this_node_and_one_that_is_gone_is_told_from_who_does_not(
+    places: set[int], replicas: int, going: int
+) -> None:
+    members = sorted(places)
+    gone = members[:: max(1, len(members) // going)][:going]
+    sharing = set(survey(0, *members, replicas=replicas, size=256).sharing(gone))
+    for position in range(64):
+        nearest = set(closest(GEOMETRY, [0, *members], position, replicas + len(gone)))
+        if 0 in nearest and nearest & set(gone):
+            assert nearest - {0} <= sharing
+
+
+def test_nobody_shares_a_set_with_who_is_far_along_the_ring() -> None:
+    around = survey(0, *range(1, 30), replicas=2, size=64)
+    assert around.sharing([15]) == ()
+    assert around.sharing([]) == ()

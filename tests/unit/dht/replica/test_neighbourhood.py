@@ -18,8 +18,8 @@ def hood(*members: int, own: int = 0, replicas: int = 3, size: int = 10) -> Neig
     return made
 
 
-def settled(*members: int, replicas: int = 3) -> Neighbourhood:
-    made = hood(*members, replicas=replicas)
+def settled(*members: int, replicas: int = 3, size: int = 10) -> Neighbourhood:
+    made = hood(*members, replicas=replicas, size=size)
     made.begin_takeover(settled=True)
     for key in members:
         made.handed_over(key, authoritative=True)
@@ -207,3 +207,30 @@ def test_a_source_whose_neighbourhood_is_full_denies_nobody_beyond_it() -> None:
     assert 1 << 200 in made.members
     made.compare(1, {1, 2})
     assert 1 << 200 not in made.members
+
+
+def test_only_who_shares_a_set_with_the_gone_is_heard_before_the_sets_close() -> None:
+    bit = 1 << 250
+    near, far = [bit * place for place in range(1, 8)], [bit * place for place in range(32, 40)]
+    made = settled(*near, *far, size=64)
+    made.members[far[0]].gone = True
+    made.begin_takeover(settled=True)
+    assert made.awaited() == []
+    assert made.end_takeover([far[0]])
+    assert far[0] not in made.members
+    made.members[near[0]].gone = True
+    made.begin_takeover(settled=True)
+    assert {each.key for each in made.awaited()} == set(near[1:])
+
+
+def test_the_dead_are_asked_less_and_less_and_never_keep_the_living_from_being_asked() -> None:
+    made = settled(*range(1, 31), size=64)
+    living = set(range(11, 31))
+    asked: dict[int, int] = {}
+    for now in range(0, 3600, 15):
+        for contact in made.to_ping(float(now), silence=600.0, first_pause=15.0, limit=3):
+            asked[contact.key] = asked.get(contact.key, 0) + 1
+            if contact.key in living:
+                made.heard(contact.key, float(now))
+        assert all(now - made.members[key].last_heard <= 2 * 600 for key in living)
+    assert all(4 <= asked[key] <= 12 for key in range(1, 11))
