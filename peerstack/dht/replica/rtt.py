@@ -6,7 +6,6 @@ The estimate is TCP's (RFC 6298): a smoothed round-trip time and its mean deviat
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Final
 
@@ -34,17 +33,17 @@ class RoundTrips:
 
     def __init__(self, fixed_timeout_s: float = 0.0) -> None:
         self._fixed = fixed_timeout_s
-        self._peers: OrderedDict[int, _Estimate] = OrderedDict()
+        self._peers: dict[int, _Estimate] = {}  # the one measured last comes last
 
     def measured(self, key: int, seconds: float) -> None:
         """Take one measurement."""
-        estimate = self._peers.get(key)
+        estimate = self._peers.pop(key, None)
         if estimate is None:
             self._peers[key] = _Estimate(seconds, seconds / 2)
             if len(self._peers) > _MAX_PEERS:
-                self._peers.popitem(last=False)
+                del self._peers[next(iter(self._peers))]
             return
-        self._peers.move_to_end(key)
+        self._peers[key] = estimate
         estimate.deviation += (abs(seconds - estimate.smoothed) - estimate.deviation) / 4
         estimate.smoothed += (seconds - estimate.smoothed) / 8
 
