@@ -249,7 +249,7 @@ class _Crowd:
         hood.members = {key: hood.members[key] for key in list(hood.members)}  # in no more room than it takes
         heard: list[tuple[float, int]] = []
         for keys in buckets:
-            near_by = bool(keys) and keys[0] in hood.members  # buckets are counted whole
+            near_by = bool(keys) and hood.knows(keys[0])
             room = max(node.engine.parameters.k, table.neighbourhood if near_by else 0)
             for key in self._chance.sample(keys, min(room, len(keys))):
                 member = hood.members.get(key)
