@@ -11,7 +11,7 @@ from peerstack.dht.replica.contacts import Contact, key_bytes
 from peerstack.dht.replica.engine import Engine, failure_reason
 from peerstack.dht.replica.geometry import closest
 from peerstack.dht.replica.messages import Leave, Push, PushReply, Reply
-from peerstack.dht.replica.replication import batches
+from peerstack.dht.replica.repair_round import batches
 from peerstack.errors import PeerstackError
 
 __all__ = ["Leaving"]
