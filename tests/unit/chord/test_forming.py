@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from peerstack_chord import ring
+from peerstack_chord.forming import MemberMap
+from peerstack_chord.messages import Entry
+from peerstack_chord.ring import Mode
+
+from tests.unit.chord.ring_world import World, form, member
+
+ENTRIES = st.lists(st.builds(lambda key, life, gone: Entry(member(key, life), gone), st.integers(0, 5), st.integers(1, 3), st.booleans()))
+
+
+def merged(*parts: list[Entry]) -> tuple[Entry, ...]:
+    found = MemberMap(100)
+    for part in parts:
+        found.merge(part)
+    return found.entries
+
+
+def knows_all(world: World) -> bool:
+    """Whether every live member's map holds every live member."""
+    live = {node.ring.place.own for node in world.live() if node.ring.place.is_member}
+    return all(node.ring._forming is None or live <= set(node.ring._forming.map.up) for node in world.live() if node.ring.place.is_member)
+
+
+@given(ENTRIES, ENTRIES, ENTRIES)
+def test_maps_merge_in_any_order_and_any_number_of_times(a: list[Entry], b: list[Entry], c: list[Entry]) -> None:
+    assert merged(a, b, c) == merged(c, a, b, a) == merged([*merged(b, c)], a)
+
+
+def test_of_two_lives_the_higher_counts_and_of_one_that_it_is_over() -> None:
+    assert merged([Entry(member(1, 2))], [Entry(member(1, 1), gone=True)]) == (Entry(member(1, 2)),)
+    assert merged([Entry(member(1, 2))], [Entry(member(1, 2), gone=True)]) == (Entry(member(1, 2), gone=True),)
+
+
+def test_a_map_is_bounded_and_the_living_take_the_place_of_the_gone() -> None:
+    members = MemberMap(3)
+    members.merge([Entry(member(1)), Entry(member(2), gone=True), Entry(member(3)), Entry(member(4), gone=True), Entry(member(5))])
+    assert [entry.member.key for entry in members.entries] == [1, 3, 5]
+    members.merge([Entry(member(6)), Entry(member(7, 1 << 62))])
+    assert [entry.member.key for entry in members.entries] == [1, 3, 5]
+
+
+@pytest.mark.parametrize("r", [2, 3, 4])
+def test_rings_of_every_size_stand_in_order(r: int) -> None:
+    for n in range(1, r + 4):
+        world = form(r, [(7 * step) % 29 for step in range(n)])
+        assert world.modes() == {Mode.RING if n >= r + 2 else Mode.FORMING}
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(2, 4), st.integers(0, 1 << 32))
+def test_every_live_member_knows_every_live_member_whose_join_completed(r: int, seed: int) -> None:
+    world = World(r, seed)
+    world.add(0)
+    keys = world.random.sample(range(1, 64), r)
+    for key in keys:
+        world.add(key, [0, *keys])
+    while world.step(30.0):
+        assert knows_all(world)
+    assert ring.ideal(world.states(), r)
+    assert world.modes() == {Mode.FORMING}
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(2, 4), st.integers(0, 1 << 32))
+def test_it_goes_over_to_the_ring_and_back_again_both_ways(r: int, seed: int) -> None:
+    world = form(r, list(range(0, 10 * (r + 1), 10)), seed)
+    assert world.modes() == {Mode.FORMING}
+    for turn in range(2):
+        for step in range(3):
+            world.add(5 + 10 * step, [0, 10])
+        world.run_until(lambda: world.modes() == {Mode.RING} and ring.ideal(world.states(), r) and len(world.states()) == r + 4, 60)
+        assert ring.zave_invariant(world.states(), r)
+        for step in range(3):
+            if turn:
+                world.nodes[5 + 10 * step].ring.leave(lambda: None)
+                world.run(0.2)
+            world.crash(5 + 10 * step)
+            world.run(6 * r)
+        world.run_until(lambda: world.modes() == {Mode.FORMING} and ring.ideal(world.states(), r), 60)
+        assert len(world.states()) == r + 1
+
+
+def test_it_shrinks_to_one_by_crashes_and_grows_again() -> None:
+    world = form(2, [10, 20, 30, 40, 50, 60])
+    for left, key in enumerate([20, 50, 10, 60, 40]):
+        world.crash(key)
+        world.run_until(lambda left=left: len(world.states()) == 5 - left and ring.ideal(world.states(), 2), 60)  # type: ignore[misc]
+    assert world.modes() == {Mode.FORMING}
+    for key in (20, 50, 10, 60, 40):
+        world.add(key, [30])
+    world.run_until(lambda: len(world.states()) == 6 and ring.ideal(world.states(), 2), 60)
+    assert world.modes() == {Mode.RING}
+
+
+def test_a_live_member_that_is_called_gone_begins_a_higher_life() -> None:
+    world = form(3, [10, 20, 30])
+    life = world.nodes[20].ring.place.own.incarnation
+    forming = world.nodes[10].ring._forming
+    assert forming is not None
+    forming.merge([Entry(world.nodes[20].ring.place.own, gone=True)])
+    world.run(5)
+    assert world.nodes[20].ring.place.own.incarnation > life
+    assert len(world.states()) == 3
+    assert ring.ideal(world.states(), 3)
+
+
+def test_a_restarted_member_is_another_life_and_joins_again() -> None:
+    world = form(3, [10, 20, 30])
+    old = world.nodes[20].ring.place.own
+    world.crash(20)
+    world.add(20, [10])
+    world.run_until(lambda: len(world.states()) == 3 and ring.ideal(world.states(), 3), 10)
+    assert world.nodes[20].ring.place.own.incarnation > old.incarnation
+
+
+def test_a_crowd_that_joins_at_once_forms_one_ring() -> None:
+    world = World(3, seed=5)
+    world.add(0)
+    for key in range(1, 40):
+        world.add(key * 1000, [0])
+    world.run_until(lambda: len(world.states()) == 40 and ring.ideal(world.states(), 3), 120)
