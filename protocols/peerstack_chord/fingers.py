@@ -67,6 +67,10 @@ class FingerTable:
         else:
             self._intervals.pop(index, None)
 
+    def clear(self) -> None:
+        """Drop them all: the ring they lead along is not ours any more."""
+        self._intervals.clear()
+
     def closest(self, position: int, count: int) -> list[Contact]:
         """Up to `count` members on the way from us to a position, the most useful first.
 

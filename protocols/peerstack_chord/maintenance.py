@@ -114,7 +114,8 @@ class Ring:
         joiner_calls = JoinerCalls(self._contacts, self._begin_lookup_of_us, self._let_in, self._found)
         self._joiner = Joiner(self.place, self._asker, parameters.stabilise_s, joiner_calls)
         merger_calls = MergerCalls(self._begin_lookup_for_owner, self._lose)
-        self._merger = Merger(self.place, self._asker, parameters.stabilise_s, merger_calls)
+        self._stranger_asker = Asker(rpc, outside, self.round_trips, lambda _contact: None, lambda _contact: None)
+        self._merger = Merger(self.place, self._stranger_asker, parameters.stabilise_s, merger_calls)
         self._server = Server(self.place, self._server_calls())
         self._forming: Forming | None = None
         self._formed_with: tuple[Entry, ...] = ()
@@ -140,6 +141,7 @@ class Ring:
         self._timers.stop()
         self._joiner.stop()
         self._asker.stop()
+        self._stranger_asker.stop()
         self._merger.stop()
         self._stop_forming()
         if self._fixing is not None:
@@ -184,7 +186,7 @@ class Ring:
         return self._server.serve(sender, request, respond)
 
     def heard(self, contact: Contact) -> None:
-        """Note an answer of a member."""
+        """Note an answer of a member of our own ring: a finger into another one would lead lookups astray."""
         self.fingers.heard(contact)
 
     def failed(self, contact: Contact) -> None:
@@ -285,8 +287,9 @@ class Ring:
         self._rejoin()
 
     def _rejoin(self, through: Sequence[Contact] = ()) -> None:
-        for member in self._known():
-            self._acquaintances.bury(member.contact)
+        for contact in (*self.fingers, *(member.contact for member in self._known())):
+            self._acquaintances.bury(contact)
+        self.fingers.clear()
         self._step_out()
         self._joiner.start(through)
 
