@@ -104,7 +104,8 @@ class LookupProgress:
             return
         path = self._paths[candidate.path]
         for contact in closer[:MAX_CLOSER]:
-            candidate.learned += self._learn(contact, path, depth=candidate.depth + 1)
+            if contact.key ^ self.target not in path.distances:  # most of them are known
+                candidate.learned += self._learn(contact, path, depth=candidate.depth + 1)
 
     def on_failure(self, peer: Contact, now: float, outcome: HopOutcome = HopOutcome.TIMEOUT) -> None:
         """Take the news that a peer does not answer."""
