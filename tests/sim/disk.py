@@ -23,6 +23,8 @@ class SlowDisk:
 
     def __init__(self, rules: Rules, *, commit_s: float = 0.01, platter: MemoryStore | None = None) -> None:
         self.torn = 0
+        self.under_way = 0
+        """Commits begun and not finished."""
         self._rules = rules
         self._commit_s = commit_s
         self._platter = platter or MemoryStore(rules)
@@ -69,7 +71,10 @@ class SlowDisk:
         """Nothing to do: the platter stays."""
 
     def _commit(self, write: Callable[[], None]) -> None:
+        self.under_way += 1
+
         def finish() -> None:
+            self.under_way -= 1
             if self._powered:
                 write()
             else:

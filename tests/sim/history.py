@@ -23,6 +23,7 @@ __all__ = [
     "History",
     "Left",
     "Load",
+    "Operation",
     "Outcome",
     "Quiet",
     "Read",
@@ -98,6 +99,23 @@ class Read:
     """Responsible live servers that held a live value when the call returned."""
 
 
+@dataclass(slots=True, kw_only=True)
+class Operation:
+    """A read or a write as its caller sees it: tried once more where it failed at first, within the caller's patience."""
+
+    slot: Slot
+    node: int
+    start: float
+    end: float
+    is_read: bool
+    down: int
+    """Of the servers responsible for the slot, how many were down or out of the caller's reach when it began, or when it ended."""
+    found: bool = False
+    """Whether it succeeded in time: a value was read, or its absence confirmed; a write was acknowledged."""
+    sure: bool = False
+    """As `found`, and confirmed."""
+
+
 @dataclass(slots=True)
 class Crash:
     """A server died at once."""
@@ -109,10 +127,11 @@ class Crash:
 
 @dataclass(slots=True)
 class Back:
-    """A server came back with its disk."""
+    """A server came back."""
 
     time: float
     node: int
+    with_disk: bool = True
 
 
 @dataclass(slots=True)
@@ -204,5 +223,6 @@ class History:
 
     writes: list[Write] = field(default_factory=list)
     reads: list[Read] = field(default_factory=list)
+    operations: list[Operation] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
     snapshots: list[Snapshot] = field(default_factory=list)

@@ -18,10 +18,11 @@ bounded      Requests, timers and contacts per node stay under constants.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from peerstack.dht.quorum import majority
 from tests.sim.history import (
     Absence,
     Back,
@@ -43,7 +44,7 @@ from tests.sim.history import (
     Write,
 )
 
-__all__ = ["Bounds", "Oracle", "Violation", "availability"]
+__all__ = ["Availability", "Bounds", "Oracle", "Violation", "availability"]
 
 _EPSILON_S: Final = 1.0  # between a reader's clock and the end of its call
 _KEY_BITS: Final = 256
@@ -75,6 +76,35 @@ class Bounds:
     counted: int = 400
     accuracy: float = 0.99
     """Of the nearest servers, how many are known on average."""
+
+
+@dataclass(slots=True)
+class Availability:
+    """Of the operations that the promise covered when they began, how many succeeded in time, one retry included.
+
+    A read of an acknowledged value is covered while one of its guardians lives within reach; then it has to return the value. While also a
+    majority of the key's set is up it has to be sure. A write is covered while such a majority is up.
+    """
+
+    reads: int = 0
+    found: int = 0
+    sure_reads: int = 0
+    """Of `reads`, those that had to be sure."""
+    sure: int = 0
+    writes: int = 0
+    acknowledged: int = 0
+
+    def __iadd__(self, other: Availability) -> Availability:
+        """Sum up over runs."""
+        for name in self.__slots__:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        return self
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """How many of all."""
+        pairs = {"reads": (self.found, self.reads), "sure": (self.sure, self.sure_reads), "puts": (self.acknowledged, self.writes)}
+        return {name: done / due if due else 1.0 for name, (done, due) in pairs.items()}
 
 
 def availability(history: History) -> float:
@@ -114,8 +144,13 @@ class Oracle:
         self._sweep_s = sweep_s
         self._bounds = bounds or Bounds()
 
-    def judge(self, history: History) -> list[Violation]:
-        """Every broken promise but `copies`, in order of time."""
+    def judge(self, history: History, only: Collection[str] | None = None) -> list[Violation]:
+        """Every broken promise but `copies`, in order of time.
+
+        Args:
+            history: What happened.
+            only: The invariants that hold; None: all.
+        """
         slots: dict[Slot, list[Write]] = defaultdict(list)
         for write in history.writes:
             slots[write.slot].append(write)
@@ -130,7 +165,29 @@ class Oracle:
             found += self._judge_residents(snapshot, slots)
             found += self._judge_tables(snapshot)
             found += [violation for load in snapshot.loads for violation in self._judge_load(load, snapshot.time)]
-        return sorted(found, key=lambda violation: violation.time)
+        kept = [violation for violation in found if only is None or violation.invariant in only]
+        return sorted(kept, key=lambda violation: violation.time)
+
+    def availability(self, history: History) -> Availability:
+        """How many of the operations that the promise covers succeeded."""
+        slots: dict[Slot, list[Write]] = defaultdict(list)
+        for write in history.writes:
+            slots[write.slot].append(write)
+        guards = _Guards(history.events, self._closest, self._replicas)
+        spare = self._replicas - majority(self._replicas)
+        found = Availability()
+        for each in history.operations:
+            quorate = each.down <= spare
+            if not each.is_read:
+                found.writes += quorate
+                found.acknowledged += quorate and each.sure
+                continue
+            guarded = self._floor(slots[each.slot], each.start, guards, each.node) is not None
+            found.reads += quorate or guarded
+            found.found += (quorate or guarded) and each.found
+            found.sure_reads += quorate
+            found.sure += quorate and each.sure
+        return found
 
     def missing_copies(self, history: History) -> list[Violation]:
         """Where the last snapshot breaks `copies`: too few in the responsible set, or too many anywhere else."""
@@ -141,19 +198,21 @@ class Oracle:
         for write in history.writes:
             slots[write.slot].append(write)
         guards = _Guards(history.events, self._closest, self._replicas)
-        holders: dict[tuple[Slot, Version], set[int]] = defaultdict(set)
+        copies: dict[Slot, list[Copy]] = defaultdict(list)
         for copy in snapshot.copies:
-            if copy.has_value:
-                holders[copy.slot, copy.version].add(copy.node)
+            copies[copy.slot].append(copy)
         found: list[Violation] = []
         for slot, writes in slots.items():
             top = self._floor(writes, snapshot.time, guards)
             if top is None or top.version is None or top.value is None or self._may_be_dead(top, snapshot.time):
                 continue
-            if any(other.version is None or other.version > top.version for other in writes if other.outcome is not Outcome.NOT_WRITTEN):
-                continue  # an undecided write may stand in its place
+            # A write that is undecided, or whose writer died, may stand in its place.
+            standing = max((copy.version for copy in copies[slot]), default=top.version)
+            last = [copy for copy in copies[slot] if copy.version == max(standing, top.version)]
+            if any(not copy.has_value for copy in last):
+                continue  # it was a delete, or has ended since
             right = set(self._closest(slot, snapshot.servers, self._replicas))
-            have = holders[slot, top.version]
+            have = {copy.node for copy in last}
             if right - have:
                 found.append(Violation("copies", snapshot.time, f"{slot} is missing on {sorted(right - have)}, held by {sorted(have)}"))
             elif have - right:
@@ -325,9 +384,9 @@ class _Guards:
                     elif node in awake:
                         asleep.add(node)
                     awake -= {node}
-                case Back(node=node) if node in asleep:
+                case Back(node=node, with_disk=with_disk) if node in asleep:
                     asleep.discard(node)
-                    awake |= {node}
+                    awake |= {node} if with_disk else set()
                 case Left(node=node, complete=complete, live=live) if event.time >= write.start:
                     if complete and node in awake and done:
                         awake |= set(self._closest(write.slot, live, self._replicas))

@@ -7,7 +7,7 @@ import random
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from peerstack.dht.clock import to_microseconds
 from peerstack.dht.contract import Ack, PutResult
@@ -30,6 +30,7 @@ from tests.sim.history import (
     History,
     Left,
     Load,
+    Operation,
     Outcome,
     Quiet,
     Read,
@@ -39,11 +40,13 @@ from tests.sim.history import (
     Write,
 )
 from tests.sim.kad_network import NodeOptions, SimulatedKademlia
+from tests.sim.networks import AnyNetwork
 from tests.sim.oracle import Bounds, Oracle
 
-__all__ = ["SMALL", "World"]
+__all__ = ["PATIENCE_S", "SMALL", "AnyWorld", "World", "together"]
 
 ResultT = TypeVar("ResultT")
+NetworkT = TypeVar("NetworkT", bound=AnyNetwork)
 
 SMALL = NetworkParameters(
     k=4, replicas=3, r=3, max_ttl_s=3600, stabilise_s=2, rpc_timeout_s=1, repair_s=60, authority_loss_s=150, forget_s=180
@@ -52,29 +55,26 @@ SMALL = NetworkParameters(
 
 _ORIGIN_US = to_microseconds(EPOCH)
 _TIMEOUT_S = 20.0
+PATIENCE_S: Final = 5.0
+"""Within which an operation has to succeed, one retry included."""
 _TTL_S = 3500.0
 
 
 @dataclass(slots=True)
-class World:
+class AnyWorld(Generic[NetworkT]):
     """A network, its history, and dice."""
 
-    network: SimulatedKademlia
+    network: NetworkT
     dice: random.Random
     history: History = field(default_factory=History)
     figures: dict[str, float] = field(default_factory=dict)
     """What a scenario measured."""
     max_skew_s: float = 0.0
-    judged: bool = True
-    """Whether the promises hold in this scenario at all (they do not among liars)."""
+    promises: frozenset[str] | None = None
+    """The invariants that hold in this scenario; None: all (among liars some cannot)."""
     _values: int = 0
-
-    @classmethod
-    def make(cls, seed: int, size: int, *, links: LinkModel | None = None, parameters: NetworkParameters = SMALL) -> World:
-        """Assemble a network."""
-        network = SimulatedKademlia(seed, parameters=parameters, links=links, trace=True)
-        network.assemble(size)
-        return cls(network, random.Random(f"world {seed}"))
+    _fallen: dict[int, float] = field(default_factory=dict)  # who crashed, and when
+    _away: frozenset[int] = frozenset()
 
     @property
     def parameters(self) -> NetworkParameters:
@@ -106,6 +106,51 @@ class World:
 
     # -- operations
 
+    async def write(self, name: str, *, node: int | None = None, delete: bool = False, **how: Any) -> Write:
+        """As `put`, once more where it failed; what its caller saw of it goes into the history as one operation."""
+        node = self.anyone() if node is None else node
+        operation = self._begin(name, node, is_read=False)
+        write = await self.put(name, node=node, delete=delete, timeout=PATIENCE_S, **how)
+        if write.outcome is not Outcome.OK and (left := self._left(operation)):
+            write = await self.put(name, node=node, delete=delete, timeout=left, **how)
+        self._end(operation, found=write.outcome is Outcome.OK, sure=write.outcome is Outcome.OK)
+        return write
+
+    async def read(self, name: str, *, node: int | None = None, quiescent: bool = False) -> Read:
+        """As `get`, once more where it failed; what its caller saw of it goes into the history as one operation."""
+        node = self.anyone() if node is None else node
+        operation = self._begin(name, node, is_read=True)
+        read = await self.get(name, node=node, quiescent=quiescent, timeout=PATIENCE_S)
+        if not _is_sure(read) and (left := self._left(operation)):
+            again = await self.get(name, node=node, quiescent=quiescent, timeout=left)
+            read = read if again.result is Absence.UNAVAILABLE else again
+        self._end(operation, found=read.result is not Absence.UNAVAILABLE, sure=_is_sure(read))
+        return read
+
+    def down(self, slot: Slot, node: int) -> int:
+        """Of those responsible for a slot, the silent ones still counted, how many are down, not ready, or out of the reach of a node."""
+        fallen = {number for number, since in self._fallen.items() if self.now - since < 2 * self.parameters.forget_s}
+        fallen = {number for number in fallen if not (self.network.nodes[number].is_up and self.network.nodes[number].node.ready)}
+        counted = self.network.responsible(_position(slot), {*self.network.up(), *fallen}, self.parameters.replicas)
+        return sum(number in fallen or (number in self._away) != (node in self._away) for number in counted)
+
+    def _begin(self, name: str, node: int, *, is_read: bool) -> Operation:
+        slot = (name.encode(), b"")
+        return Operation(slot=slot, node=node, start=self.now, end=self.now, is_read=is_read, down=self.down(slot, node))
+
+    def _left(self, operation: Operation) -> float:
+        """Seconds of the caller's patience; none if it is down."""
+        left = operation.start + PATIENCE_S - self.now
+        return left if left >= 0.1 and self.network.dht(operation.node).is_up else 0.0
+
+    def _end(self, operation: Operation, *, found: bool, sure: bool) -> None:
+        operation.end = self.now
+        operation.down = max(operation.down, self.down(operation.slot, operation.node))
+        in_time = operation.end - operation.start <= PATIENCE_S + 0.1
+        operation.found, operation.sure = found and in_time, sure and in_time
+        if self.network.dht(operation.node).is_up:  # else nobody saw how it ended
+            self.history.operations.append(operation)
+
     async def put(
         self,
         name: str,
@@ -115,6 +160,7 @@ class World:
         ack: Ack = "majority",
         delete: bool = False,
         subkey: str = "",
+        timeout: float = _TIMEOUT_S,
     ) -> Write:
         """Write a value nobody ever wrote before, or delete."""
         self._values += 1
@@ -128,9 +174,9 @@ class World:
         dht = self.network.dht(node)
         try:
             if value is None:
-                result = await self._unless_dead(node, dht.delete(name, subkey=subkey, timeout=_TIMEOUT_S))
+                result = await self._unless_dead(node, dht.delete(name, subkey=subkey, timeout=timeout))
             else:
-                result = await self._unless_dead(node, dht.put(name, value, subkey=subkey, ttl=ttl, ack=ack, timeout=_TIMEOUT_S))
+                result = await self._unless_dead(node, dht.put(name, value, subkey=subkey, ttl=ttl, ack=ack, timeout=timeout))
         except QuorumNotMet as error:
             write.outcome = Outcome.UNDECIDED
             self._take(write, error.result)
@@ -148,14 +194,16 @@ class World:
         """Delete."""
         return await self.put(name, node=node, delete=True)
 
-    async def get(self, name: str, *, node: int | None = None, quiescent: bool = False, subkey: str = "") -> Read:
+    async def get(
+        self, name: str, *, node: int | None = None, quiescent: bool = False, subkey: str = "", timeout: float = _TIMEOUT_S
+    ) -> Read:
         """Read."""
         node = self.anyone() if node is None else node
         slot = (name.encode(), subkey.encode())
         skew = self.network.dht(node).options.skew_s
         read = Read(slot=slot, node=node, start=self.now, end=self.now, result=Absence.UNAVAILABLE, quiescent=quiescent, skew_s=skew)
         try:
-            found = await self._unless_dead(node, self.network.dht(node).get(name, subkey=subkey, timeout=_TIMEOUT_S))
+            found = await self._unless_dead(node, self.network.dht(node).get(name, subkey=subkey, timeout=timeout))
         except KeyNotFound:
             read.result = Absence.NOT_FOUND
         except (Unavailable, DeadlineExceeded):
@@ -173,12 +221,12 @@ class World:
     async def read_all(self, names: Iterable[str], *, quiescent: bool = False, readers: int = 1) -> list[Read]:
         """Read many keys, a few at a time."""
         reads = [(name, self.anyone()) for name in names for _ in range(readers)]
-        return await together([partial(self.get, name, node=node, quiescent=quiescent) for name, node in reads])
+        return await together([partial(self.read, name, node=node, quiescent=quiescent) for name, node in reads])
 
     async def put_all(self, names: Iterable[str], *, ttl: float | None = _TTL_S, ack: Ack = "majority") -> list[Write]:
         """Write many keys, a few at a time."""
         puts = [(name, self.anyone()) for name in names]
-        return await together([partial(self.put, name, node=node, ttl=ttl, ack=ack) for name, node in puts])
+        return await together([partial(self.write, name, node=node, ttl=ttl, ack=ack) for name, node in puts])
 
     # -- what befalls it
 
@@ -188,14 +236,15 @@ class World:
         if isinstance(store, SlowDisk):
             store.power_off()
         await self.network.crash(number)
+        self._fallen[number] = self.now
         self.history.events.append(Crash(self.now, number, disk_lost))
 
     async def back(self, number: int, *, with_disk: bool, wait: bool = True) -> None:
         """Start a killed server again."""
         old = self.network.nodes[number]
         options = old.options
+        self.history.events.append(Back(self.now, number, with_disk))
         if with_disk:
-            self.history.events.append(Back(self.now, number))
             store = old.store.power_on() if isinstance(old.store, SlowDisk) else old.store
             options = replace(options, store=store)
         await self.network.revive(number, options, wait=wait)
@@ -212,11 +261,13 @@ class World:
         """Let the network fall in two."""
         side = frozenset(away)
         await self.network.partition(set(self.network.up()) - side, set(side))
+        self._away = side
         self.history.events.append(Cut(self.now, side))
 
     async def heal(self) -> None:
         """Make it one again."""
         await self.network.heal()
+        self._away = frozenset()
         self.history.events.append(Healed(self.now))
 
     async def join(self, options: NodeOptions | None = None) -> int | None:
@@ -301,6 +352,34 @@ class World:
         return task.result()
 
 
+class World(AnyWorld[SimulatedKademlia]):
+    """A world above the RPC seam."""
+
+    @classmethod
+    def make(
+        cls,
+        seed: int,
+        size: int,
+        *,
+        links: LinkModel | None = None,
+        parameters: NetworkParameters = SMALL,
+        options: Callable[[random.Random, int], NodeOptions] = lambda _dice, _number: NodeOptions(),
+    ) -> World:
+        """Assemble a network.
+
+        Args:
+            seed: Same seed, same run.
+            size: Servers.
+            links: How messages travel.
+            parameters: The network's.
+            options: ``(dice, number)`` -> what a server has of its own.
+        """
+        dice = random.Random(f"world {seed}")
+        network = SimulatedKademlia(seed, parameters=parameters, links=links, trace=True)
+        network.assemble(size, options=lambda number: options(dice, number))
+        return cls(network, dice)
+
+
 async def together(calls: list[Callable[[], Awaitable[ResultT]]], parallel: int = 8) -> list[ResultT]:
     """Run calls a few at a time; results in the order of the calls."""
     results: list[ResultT | None] = [None] * len(calls)
@@ -312,6 +391,10 @@ async def together(calls: list[Callable[[], Awaitable[ResultT]]], parallel: int 
 
     await asyncio.gather(*(worker() for _ in range(min(parallel, len(calls)))))
     return [result for result in results if result is not None]
+
+
+def _is_sure(read: Read) -> bool:
+    return read.result is Absence.NOT_FOUND or (isinstance(read.result, Found) and read.result.confirmed)
 
 
 def _position(slot: Slot) -> int:

@@ -1,0 +1,296 @@
+"""Whole hosts on one memory network in virtual time, with the face of `tests.sim.kad_network`: identify, Noise, yamux, and the plugin."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Callable, Coroutine, Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from peerstack_kad import Kademlia
+from peerstack_kad.keys import closest
+from peerstack_kad.node import KademliaNode
+
+from peerstack import Host, PeerId, PrivateKey, preset
+from peerstack.dht.clock import to_microseconds
+from peerstack.dht.contract import Dht
+from peerstack.dht.parameters import NetworkParameters
+from peerstack.dht.replica.contacts import Contact, key_of
+from peerstack.dht.store import MemoryStorage, MemoryStore, RecordStore, Rules
+from peerstack.dht_plugin.calls import DhtCalls
+from peerstack.errors import Closed, DeadlineExceeded
+from peerstack.net.memory import MemoryNetwork, MemoryTransport
+from peerstack.testing.dht_conformance import DhtNetwork
+from peerstack.testing.virtual_time import seeded_environment, wall_clock
+from tests.sim.kad_network import NodeOptions
+
+__all__ = ["HostKademlia", "HostNode"]
+
+_FIRST_CLIENT = 1_000_000
+_LATENCY_S = (0.005, 0.02)
+_CONTACTS = 3
+
+
+class _KeptStore(MemoryStore):
+    """Outlives the host that closes it."""
+
+    async def close(self) -> None:
+        """Nothing is let go."""
+
+
+class _Disk(MemoryStorage):
+    """A disk in virtual time, with the record store that a node's options name."""
+
+    def __init__(self, store: RecordStore | None) -> None:
+        super().__init__()
+        self.store = store
+
+    def record_store(self, name: str, rules: Rules) -> MemoryStore:
+        """The only one there is."""
+        if self.store is None:
+            self.store = _KeptStore(rules)
+        return self.store  # type: ignore[return-value]  # a record store by its contract, whatever its class
+
+    async def close(self) -> None:
+        """Nothing is let go."""
+
+
+@dataclass(frozen=True, slots=True)
+class HostOutside:
+    """What the oracle wants to know of a host's surroundings."""
+
+    timers: int = 0
+    """Not counted: a host's timers are those of its loop."""
+
+    def wall_us(self) -> int:
+        """The virtual wall clock."""
+        return to_microseconds(wall_clock())
+
+
+@dataclass(slots=True)
+class MessageCount:
+    """What the network carried."""
+
+    messages: int = 0
+
+
+@dataclass(slots=True)
+class _OpenRequests:
+    open: int = 0
+    """Not counted."""
+
+
+class HostNode(DhtCalls):
+    """One host with the Kademlia plugin."""
+
+    def __init__(self, network: HostKademlia, number: int, options: NodeOptions, *, serving: bool = True, incarnation: int = 0) -> None:
+        self.number = number
+        self.serving = serving
+        self.incarnation = incarnation
+        self.options = options
+        self.outside = HostOutside()
+        self.rpc = _OpenRequests()
+        self.key = options.identity or PrivateKey.from_seed(hashlib.sha256(f"host {number} of {network.seed}".encode()).digest())
+        self.contact = Contact.of(self.key.peer_id)
+        self.disk = _Disk(options.store)
+        self.name = f"host {number}"
+        self._plugin = Kademlia(Kademlia.Config(preset="local", parameters=network.parameters, disjoint_paths=options.disjoint_paths))
+        self._host = Host(
+            identity=self.key,
+            listen=[f"/memory/{number + 1}"] if serving else [],
+            bootstrap=network.contacts_of(number),
+            protocols=[self._plugin],
+            config=preset(
+                "local",
+                transports=(MemoryTransport(network.memory, node=self.name),),
+                environment=seeded_environment(f"{network.seed} {number} {incarnation}"),
+                storage=self.disk,
+            ),
+        )
+        self._up = False
+
+    @property
+    def node(self) -> KademliaNode:
+        """The node."""
+        if not self._up:
+            raise Closed("the host is down")
+        node = self._plugin.node
+        assert isinstance(node, KademliaNode)
+        return node
+
+    @property
+    def store(self) -> RecordStore:
+        """What it holds."""
+        assert self.disk.store is not None
+        return self.disk.store
+
+    @property
+    def is_up(self) -> bool:
+        """Whether it runs."""
+        return self._up
+
+    @property
+    def address(self) -> str:
+        """Where it is reached."""
+        return f"/memory/{self.number + 1}/p2p/{self.key.peer_id}"
+
+    async def start(self) -> None:
+        """Open the host."""
+        await self._host.start()
+        self._up = True
+
+    async def crash(self) -> None:
+        """End it without a word: nothing graceful could leave any more."""
+        self._up = False
+        closing = asyncio.create_task(self._host.close())
+        await asyncio.sleep(0)
+        closing.cancel()
+        await asyncio.wait([closing])
+
+    async def close(self) -> None:
+        """Close the host in order."""
+        self._up = False
+        await self._host.close()
+
+
+class HostKademlia(DhtNetwork):
+    """A network of hosts.
+
+    Attributes:
+        seed: Same seed, same run.
+        parameters: The network's.
+        memory: What they run on.
+        messages: Not counted.
+        trace: Not kept.
+        nodes: Servers, by number.
+        clients: Hosts that serve nobody.
+        by_peer: All of them.
+    """
+
+    def __init__(self, seed: int, *, parameters: NetworkParameters) -> None:
+        self.seed = seed
+        self.parameters = parameters
+        self.memory = MemoryNetwork(seed=seed, latency_s=_LATENCY_S)
+        self.messages = MessageCount()
+        self.trace = ""
+        self.nodes: list[HostNode] = []
+        self.clients: list[HostNode] = []
+        self.by_peer: dict[PeerId, HostNode] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def assemble(self, size: int, *, options: Callable[[int], NodeOptions] = lambda _number: NodeOptions()) -> None:
+        """Start `size` servers, one after the other."""
+        for number in range(size):
+            await self.add(options(number))
+
+    @property
+    def size(self) -> int:
+        """Servers ever started."""
+        return len(self.nodes)
+
+    def up(self) -> list[int]:
+        """Servers that run and are not leaving."""
+        return [node.number for node in self.nodes if node.is_up and not node.node.engine.holder.leaving]
+
+    def dht(self, number: int) -> HostNode:
+        """A server, or a client by its number."""
+        return self.clients[number - _FIRST_CLIENT] if number >= _FIRST_CLIENT else self.nodes[number]
+
+    def peer_id(self, number: int) -> PeerId:
+        """Its peer id."""
+        return self.nodes[number].contact.peer_id
+
+    def contacts_of(self, number: int) -> list[str]:
+        """Who is at hand for a host that starts."""
+        return [node.address for node in self.nodes if node.is_up and node.number != number][:_CONTACTS]
+
+    def start(self, options: NodeOptions | None = None) -> HostNode:
+        """Start a server without waiting for it."""
+        node = HostNode(self, len(self.nodes), options or NodeOptions())
+        self.nodes.append(node)
+        self._begin(node)
+        return node
+
+    async def add(self, options: NodeOptions | None = None) -> int:
+        """Start a server and wait until its word counts."""
+        node = self.start(options)
+        await self._until_ready(node)
+        return node.number
+
+    async def add_client(self) -> Dht:
+        """Start a client."""
+        node = HostNode(self, _FIRST_CLIENT + len(self.clients), NodeOptions(), serving=False)
+        self.clients.append(node)
+        self._begin(node)
+        await self._until_ready(node)
+        return node
+
+    async def crash(self, number: int) -> None:
+        """Kill a server and its machine."""
+        self.memory.crash(self.nodes[number].name, reset=False)
+        await self.nodes[number].crash()
+
+    async def revive(self, number: int, options: NodeOptions, *, wait: bool = True) -> None:
+        """Start a server again, under its identity."""
+        node = self.nodes[number] = HostNode(self, number, options, incarnation=self.nodes[number].incarnation + 1)
+        self._begin(node)
+        if wait:
+            await self._until_ready(node)
+
+    async def restart(self, number: int) -> None:
+        """Start it again with an empty store; wait until its word counts."""
+        await self.revive(number, replace(self.nodes[number].options, store=None))
+
+    async def restart_with_disk(self, *numbers: int) -> None:
+        """Start servers again, at once, with what they held."""
+        for number in numbers:
+            before = self.nodes[number]
+            await self.revive(number, replace(before.options, store=before.store), wait=False)
+        for number in numbers:
+            await self._until_ready(self.nodes[number])
+
+    async def leave(self, number: int) -> None:
+        """Leave gracefully."""
+        await self.nodes[number].leave()
+        self.go(number)
+
+    def go(self, number: int) -> None:
+        """Take a server that has left away."""
+        self._spawn(self.nodes[number].close())
+
+    async def partition(self, *sides: set[int]) -> None:
+        """Cut."""
+        self.memory.partition(*([self.nodes[number].name for number in sorted(side)] for side in sides))
+
+    async def heal(self) -> None:
+        """Undo."""
+        self.memory.heal()
+
+    async def close(self) -> None:
+        """Stop everything."""
+        await asyncio.gather(*self._tasks)
+        for node in (*self.clients, *self.nodes):
+            if node.is_up:
+                await node.close()
+
+    def responsible(self, position: int, servers: Iterable[int], count: int) -> list[int]:
+        """The servers closest to a position, by brute force."""
+        by_key = {key_of(self.peer_id(number)): number for number in servers}
+        return [by_key[key] for key in closest(by_key, position, count)]
+
+    def _begin(self, node: HostNode) -> None:
+        self.by_peer[node.contact.peer_id] = node
+        self._spawn(node.start())
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _until_ready(self, node: HostNode) -> None:
+        deadline = asyncio.get_running_loop().time() + 3 * self.parameters.forget_s
+        while not (node.is_up and node.node.ready):
+            if asyncio.get_running_loop().time() > deadline:
+                raise DeadlineExceeded("a host is not ready")
+            await asyncio.sleep(0.05)
