@@ -30,7 +30,7 @@ from peerstack_chord.merging import Acquaintances, Merger, MergerCalls
 from peerstack_chord.messages import Depart, Entry, ExchangeMap, JoinReply, Meet, Verdict
 from peerstack_chord.place import Place
 from peerstack_chord.regrouping import Regrouping
-from peerstack_chord.ring import Member, Mode, State, between
+from peerstack_chord.ring import Member, Mode, State, between, clockwise
 from peerstack_chord.serving import Server, ServerCalls
 from peerstack_chord.stabilising import Rectifier, Stabiliser
 
@@ -196,13 +196,16 @@ class Ring:
             self.stabilise()
 
     def closest(self, position: int) -> tuple[Contact, ...]:
-        """What an answer names: the best predecessors of a position that we know, the most useful first, and our successors."""
-        before = self.place.predecessor
-        near = [member.contact for member in self.place.successors]
-        behind = [] if before is None else [before.contact]
-        on_the_way = [contact for contact in near if between(self.place.own.key, contact.key, position)][-1:]
-        named = {contact.key: contact for contact in (*on_the_way, *self.fingers.closest(position, _NAMED), *behind, *near)}
-        return tuple(named.values())
+        """What an answer names: the best predecessors of a position that we know, the most useful first, and our successors.
+
+        While the ring forms these are all of its members, and nobody else: fingers may be left from another ring.
+        """
+        own = self.place.own.key
+        near = [member.contact for member in self._known()]
+        near.sort(key=lambda contact: clockwise(own, contact.key))
+        on_the_way = [contact for contact in near if between(own, contact.key, position)][-1:]
+        fingers = [] if self._forming is not None else self.fingers.closest(position, _NAMED)
+        return tuple({contact.key: contact for contact in (*on_the_way, *fingers, *near)}.values())
 
     def begin_lookup(self, position: int, count: int) -> RingLookup:
         """Begin a lookup of the `count` members from a position on; drive it by its verbs."""

@@ -147,7 +147,7 @@ class Merger:
 
         def found(lookup: RingLookup) -> None:
             before = lookup.predecessor()
-            if not self._place.is_member or before is None:
+            if not self._place.is_member or before is None or not lookup.converged:
                 self._end()
             elif before.key == self._place.own.key:
                 done(self._place.successors.first or self._place.own)
