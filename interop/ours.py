@@ -191,7 +191,8 @@ async def answered(stream: Stream) -> None:
     """Read one answer."""
     answer = await stream.read_message(Message, limit=1 << 16)
     assert answer is not None
-    assert len([(peer.id, tuple(peer.addrs)) for peer in answer.closerPeers]) == 20
+    peers = [Message.Peer.FromString(data) for data in answer.closerPeers]
+    assert len([(peer.id, tuple(peer.addrs)) for peer in peers]) == 20
 
 
 async def bench_rpc(arguments: argparse.Namespace) -> dict[str, Any]:

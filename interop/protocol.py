@@ -99,7 +99,7 @@ class BenchRpc(ProtocolPlugin):
         while await stream.read_message(Message, limit=4096) is not None:
             answer = Message(type=Message.FIND_NODE)
             for peer_id, addresses in peers:
-                answer.closerPeers.add(id=peer_id, addrs=addresses)
+                answer.closerPeers.append(Message.Peer(id=peer_id, addrs=addresses).SerializeToString())
             await stream.write_message(answer)
 
 
