@@ -7,7 +7,7 @@ import hashlib
 import random
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -38,6 +38,7 @@ Serve = Callable[["SimulatedNode", Contact, Request, Callable[[Reply], None]], b
 """``(node, sender, request, respond)`` -> whether it answered in the node's stead: how a malicious node behaves."""
 
 _FIRST_CLIENT = 1_000_000
+_MOMENTS = 1024
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -234,14 +235,14 @@ class _Crowd:
         self._order = sorted(contacts)
         self._chance = chance
 
-    def acquaint(self, node: KademliaNode, now: float, spread_s: float) -> None:
-        """Let a node know whom it would know, heard of at some time within the last `spread_s` seconds."""
+    def acquaint(self, node: KademliaNode, moments: Sequence[float]) -> None:
+        """Let a node know whom it would know, each heard of last at one of these moments (shared: a float each would be 5 kB per node)."""
         own, hood, table = node.engine.own.key, node.engine.hood, node.table
         buckets = self._buckets(own)
         hood.begin_takeover(settled=True)
         closer = 0
         for keys in reversed(buckets):  # one bucket more than it may want: it lets go of what lies too far
-            hood.members.update((key, Member(self._contacts[key], now - spread_s * self._chance.random())) for key in keys)
+            hood.members.update((key, Member(self._contacts[key], self._chance.choice(moments))) for key in keys)
             if closer >= hood.size and len(keys) >= 2 * hood.replicas:
                 break
             closer += len(keys)
@@ -253,7 +254,7 @@ class _Crowd:
             room = max(node.engine.parameters.k, table.neighbourhood if near_by else 0)
             for key in self._chance.sample(keys, min(room, len(keys))):
                 member = hood.members.get(key)
-                heard.append((now - spread_s * self._chance.random() if member is None else member.last_heard, key))
+                heard.append((self._chance.choice(moments) if member is None else member.last_heard, key))
         for at, key in sorted(heard):
             table.heard(self._contacts[key], at)
         table.take_events()
@@ -340,9 +341,11 @@ class SimulatedKademlia(DhtNetwork):
             self.by_peer[node.contact.peer_id] = node
         crowd = _Crowd({node.contact.key: node.contact for node in self.nodes}, random.Random(f"assembled {self.seed}"))
         now = self.messages.loop.time()
+        # Upkeep asks whom it counts after a pause: long after the beginning they stand anywhere in it.
+        spread_s = self.parameters.authority_loss_s / 5
+        moments = [now - spread_s * part / _MOMENTS for part in range(_MOMENTS)] if long_ago else [now]
         for node in self.nodes:
-            # Upkeep asks whom it counts after a pause: long after the beginning they stand anywhere in it.
-            crowd.acquaint(node.node, now, self.parameters.authority_loss_s / 5 if long_ago else 0.0)
+            crowd.acquaint(node.node, moments)
             node.outside.mid_period = long_ago
             node.node.start()
             node.outside.mid_period = False
