@@ -31,9 +31,12 @@ class KademliaRouting(RoutingTable):
         super().__init__(own, k=parameters.k, neighbourhood=members_wanted(parameters), admission=admission)
         self._parallelism = parallelism
         self._paths = paths
+        self._replicas = parameters.replicas
 
     def begin_lookup(self, target: int, seeds: Iterable[Contact], *, count: int, trips: RoundTrips, now: float) -> LookupProgress:
         """See `peerstack.dht.replica.routing.Routing.begin_lookup`."""
+        if self._paths > 1:  # some of those asked may lie: each path goes to the whole set, whatever a read among the honest needs
+            count = max(count, self._replicas)
         rules = LookupRules(
             count=count,
             parallelism=self._parallelism,
@@ -51,3 +54,4 @@ class KademliaRouting(RoutingTable):
     def adopt(self, parameters: NetworkParameters) -> None:
         """See `peerstack.dht.replica.routing.Routing.adopt`."""
         self.k = parameters.k
+        self._replicas = parameters.replicas

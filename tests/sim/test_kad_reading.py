@@ -87,6 +87,32 @@ async def test_where_all_agree_no_more_are_asked_than_a_read_needs(net: Net) -> 
     assert sorted(net.asked, key=net.closest.index) == net.closest[:QUORUM]
 
 
+async def test_who_is_in_the_set_itself_asks_one_less(net: Net) -> None:
+    client = await net.client()
+    await client.put(KEY, b"value")
+    await asyncio.sleep(0.5)
+    for reader in (net.closest[0], net.closest[REPLICAS - 1]):
+        net.asked.clear()
+        found = await reader.get(KEY)
+        assert found.confirmed
+        assert found.answers == QUORUM
+        assert found.local
+        others = [node for node in net.closest if node is not reader]
+        assert sorted(net.asked, key=net.closest.index) == others[: QUORUM - 1]
+
+
+async def test_who_is_in_the_set_without_authority_counts_on_the_others(net: Net) -> None:
+    client = await net.client()
+    await client.put(KEY, b"value")
+    await asyncio.sleep(0.5)
+    reader = net.closest[0]
+    reader.node.engine.hood.settled = False
+    net.asked.clear()
+    found = await reader.get(KEY)
+    assert found.confirmed
+    assert sorted(net.asked, key=net.closest.index) == net.closest[1 : QUORUM + 1]
+
+
 async def test_an_absence_is_as_quickly_certain(net: Net) -> None:
     client = await net.client()
     with pytest.raises(KeyNotFound):

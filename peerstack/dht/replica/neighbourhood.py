@@ -87,9 +87,10 @@ class Neighbourhood:
 
     def responsible(self, position: int) -> list[Contact]:
         """S of a key, closest first."""
-        members = self.members
-        found = closest(self.geometry, [*members, self.own.key], position, self.replicas)
-        return [self.own if key == self.own.key else members[key].contact for key in found]
+        members, own = self.members, self.own
+        own_key = own.key
+        found = closest(self.geometry, [*members, own_key], position, self.replicas)
+        return [own if key == own_key else members[key].contact for key in found]
 
     def knows(self, position: int) -> bool:
         """Whether a key lies so near that all who may be responsible are counted; of what lies beyond, others hold whole sets."""

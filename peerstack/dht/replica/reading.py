@@ -59,7 +59,8 @@ class Reading:
         self._changed = changed
         self._request = GetValue(wire, position, subkey)
         self._quorum = quorum or 0
-        self._wanted = max(read_quorum(replicas), self._quorum)
+        counts_itself = engine.serving and engine.own.peer_id in self.tally.members
+        self._wanted = max(1, max(read_quorum(replicas), self._quorum) - counts_itself)
         self._walk = Walk(engine, engine.begin_lookup(position, count=self._wanted), self._request, self._read, self._learned)
         self._asking_myself = engine.serving
         self._stopped = False

@@ -49,7 +49,8 @@ class MemoryStore:
     def merge(self, records: Sequence[Record], *, source: Source, now: int, done: Callable[[list[Outcome]], None]) -> None:
         """Merge records into what is held; `done` is called before this returns."""
         self._check_open()
-        self._expire(now)
+        if self._due and self._due[0][0] <= now:
+            self._expire(now)
         done([self._merge_one(record, source, now) for record in records])
 
     def drop(self, records: Sequence[Record], *, done: Callable[[int], None]) -> None:
