@@ -17,7 +17,7 @@ __all__ = ["Peers", "Sender"]
 _MAX_REFUSED: Final = 1024
 _MAX_STRANGERS: Final = 1024
 _MAX_SENDERS: Final = 1024
-_LOOKED_AT_S: Final = 1.0  # what is known of who asks is looked up that often at most, and with every news of the peer
+_LOOKED_AT_S: Final = 5.0  # what is known of who asks is looked up no more often, but with every news of the peer
 _IDENTIFY_S: Final = 10.0  # as long as identify itself waits
 
 
