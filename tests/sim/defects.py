@@ -40,11 +40,13 @@ PLACES: Final[dict[str, str]] = {
     "Tally.majority": "peerstack.dht.quorum:Tally.majority",
     "Tally.read_quorum": "peerstack.dht.quorum:Tally.read_quorum",
     "hand_over": "peerstack.dht.replica.holder:Holder._hand_over",
+    "hand_to": "peerstack.dht.replica.replication:Replication.hand_to",
     "Holder.put": "peerstack.dht.replica.holder:Holder._put",
     "is_authoritative": "peerstack.dht.replica.neighbourhood:Neighbourhood.is_authoritative",
     "awaited": "peerstack.dht.replica.neighbourhood:Neighbourhood.awaited",
     "lookup.done": "peerstack_kad.lookup:LookupProgress.done",
     "lookup.on_failure": "peerstack_kad.lookup:LookupProgress.on_failure",
+    "MemoryStore.get_all": "peerstack.dht.store.memory:MemoryStore.get_all",
     "MemoryStore.merge": "peerstack.dht.store.memory:MemoryStore.merge",
     "MemoryStore.sweep": "peerstack.dht.store.memory:MemoryStore.sweep",
     "note": "peerstack.dht.replica.offers:OfferBook.answer",
@@ -52,7 +54,7 @@ PLACES: Final[dict[str, str]] = {
     "refresh.spread": "peerstack_kad.maintenance:spread",
     "repair": "peerstack.dht.replica.replication:Replication.repair",
     "reprovide_s": "peerstack_kad.content:_REPROVIDE_S",
-    "Round.drop": "peerstack.dht.replica.replication:Round._drop_displaced",
+    "Round.drop": "peerstack.dht.replica.repair_round:Round._drop_displaced",
     "serve": "peerstack.dht.replica.node:DhtNode.serve",
 }
 
@@ -180,7 +182,7 @@ def holder_restarts_the_life(patch: Patch) -> None:
 
 
 def refused_write_sets_the_end(patch: Patch) -> None:
-    real_merge, real_sweep = patch.real("MemoryStore.merge"), patch.real("MemoryStore.sweep")
+    real_merge, real_get_all = patch.real("MemoryStore.merge"), patch.real("MemoryStore.get_all")
 
     def expire(self: Any, now: int) -> None:
         for record in self.scan(bytes(32), None, now=now, limit=1_000_000):
@@ -191,12 +193,12 @@ def refused_write_sets_the_end(patch: Patch) -> None:
         self.__dict__.setdefault("ends", {}).update((record.slot, record.expires_at) for record in records)
         real_merge(self, records, source=source, now=now, done=done)
 
-    def sweep(self: Any, now: int, *, done: Any) -> None:
+    def get_all(self: Any, namespace: str, key: bytes, *, now: int) -> Any:
         expire(self, now)
-        real_sweep(self, now, done=done)
+        return real_get_all(self, namespace, key, now=now)
 
     patch.set("MemoryStore.merge", merge_after_the_index)
-    patch.set("MemoryStore.sweep", sweep)
+    patch.set("MemoryStore.get_all", get_all)
 
 
 def sweep_the_living(patch: Patch) -> None:
@@ -364,32 +366,46 @@ def never_replicate(patch: Patch) -> None:
     patch.set("repair", lambda _self: None)
 
 
-class _HashedAgain:
-    """A neighbourhood that takes the hash of a position for the position."""
+class _Instead:
+    """An object with some of its attributes replaced, for whoever is given it."""
 
-    def __init__(self, hood: Any) -> None:
-        self._hood = hood
+    def __init__(self, real: Any, **instead: Any) -> None:
+        self._real = real
+        self.__dict__.update(instead)
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._hood, name)
+        return getattr(self._real, name)
 
-    def rank_of(self, key: int, position: int) -> int:
-        again = int.from_bytes(hashlib.sha256(position.to_bytes(32, "big")).digest(), "big")
-        return int(self._hood.rank_of(key, again))
+
+def _hashed_again(hood: Any) -> _Instead:
+    """A neighbourhood that takes the hash of a position for the position."""
+
+    def again(position: int) -> int:
+        return int.from_bytes(hashlib.sha256(position.to_bytes(32, "big")).digest(), "big")
+
+    return _Instead(
+        hood,
+        rank_of=lambda key, position: hood.rank_of(key, again(position)),
+        responsible=lambda position: hood.responsible(again(position)),
+    )
 
 
 def hand_over_by_hash_of_hash(patch: Patch) -> None:
-    real = patch.real("hand_over")
+    real_pulled, real_given = patch.real("hand_over"), patch.real("hand_to")
 
     def hand_over(self: Any, *arguments: Any, **named: Any) -> Any:
         hood = self._hood
-        self._hood = _HashedAgain(hood)
+        self._hood = _hashed_again(hood)
         try:
-            return real(self, *arguments, **named)
+            return real_pulled(self, *arguments, **named)
         finally:
             self._hood = hood
 
+    def hand_to(self: Any, contact: Any) -> None:
+        real_given(_Instead(self, _engine=_Instead(self._engine, hood=_hashed_again(self._engine.hood))), contact)
+
     patch.set("hand_over", hand_over)
+    patch.set("hand_to", hand_to)
 
 
 # -- finding the way

@@ -138,7 +138,7 @@ _FOREIGN: Final = {
     "hash-of-hash": Mutation(
         "a handoff compares the hash of a hash",
         "bmuller",
-        {"newcomers are given what they have to hold": "durable"},
+        {"newcomers are given what they have to hold": "promise"},
         defects.hand_over_by_hash_of_hash,
     ),
     "no-tombstone": Mutation(

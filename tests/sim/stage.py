@@ -105,10 +105,11 @@ class Stage:
         for number in at:
             self.rule(number, *kinds, act=lambda serve: asyncio.get_running_loop().call_later(seconds, serve), sender=sender)
 
-    def let_through(self, *at: int) -> None:
-        """Lose and hold up nothing more, at these servers or anywhere."""
-        for number in at or list(self._rules):
-            self._rules[number].clear()
+    async def let_through(self) -> None:
+        """Lose and hold up nothing more, once what is under way has come to its end."""
+        await asyncio.sleep(2 * self.world.parameters.rpc_timeout_s)
+        for rules in self._rules.values():
+            rules.clear()
 
     def cut(self, sources: Iterable[int], targets: Iterable[int]) -> None:
         """Lose whatever some send to others, answers too; `mend` undoes it."""
@@ -142,16 +143,20 @@ class Stage:
 
     def start_beside(self, name: str) -> int:
         """Start a server that is closer to a key than every other one, without waiting for it."""
-        return self.world.network.start(self.beside(name)).number
+        return self.world.network.start(self.beside(name)[0]).number
 
-    def beside(self, name: str) -> NodeOptions:
-        """A server closer to a key than every other one."""
+    def beside(self, name: str, count: int = 1) -> list[NodeOptions]:
+        """Servers that are closer to a key than every other one, the closest last."""
         position = _position(name)
         nearest = self.contact(self.nearest(name, 1)[0]).key ^ position
+        found: dict[int, NodeOptions] = {}
         for attempt in range(100_000):
             identity = PrivateKey.from_seed(hashlib.sha256(f"{name} {nearest} {attempt}".encode()).digest())
-            if key_of(identity.peer_id) ^ position < nearest:
-                return NodeOptions(identity=identity)
+            distance = key_of(identity.peer_id) ^ position
+            if distance < nearest:
+                found[distance] = NodeOptions(identity=identity)
+            if len(found) == count:
+                return [found[each] for each in sorted(found, reverse=True)]
         raise BrokenPremise("nobody is closer")
 
     async def join(self, options: NodeOptions | None = None) -> int:
