@@ -17,6 +17,7 @@ from peerstack.dht.clock import to_microseconds
 from peerstack.dht.contract import Dht
 from peerstack.dht.parameters import NetworkParameters
 from peerstack.dht.replica.contacts import Contact, key_of
+from peerstack.dht.replica.persistence import NodeState
 from peerstack.dht.store import MemoryStorage, MemoryStore, RecordStore, Rules
 from peerstack.dht_plugin.calls import DhtCalls
 from peerstack.errors import Closed, DeadlineExceeded
@@ -93,7 +94,8 @@ class HostNode(DhtCalls):
         self.rpc = _OpenRequests()
         self.key = options.identity or PrivateKey.from_seed(hashlib.sha256(f"host {number} of {network.seed}".encode()).digest())
         self.contact = Contact.of(self.key.peer_id)
-        self.disk = _Disk(options.store)
+        self.disk = network.disk_of(number, options)
+        self.state: NodeState | None = None
         self.name = f"host {number}"
         self._plugin = Kademlia(Kademlia.Config(preset="local", parameters=network.parameters, disjoint_paths=options.disjoint_paths))
         self._host = Host(
@@ -177,6 +179,7 @@ class HostKademlia(DhtNetwork):
         self.nodes: list[HostNode] = []
         self.clients: list[HostNode] = []
         self.by_peer: dict[PeerId, HostNode] = {}
+        self._disks: dict[int, _Disk] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def assemble(self, size: int, *, options: Callable[[int], NodeOptions] = lambda _number: NodeOptions()) -> None:
@@ -204,6 +207,14 @@ class HostKademlia(DhtNetwork):
     def contacts_of(self, number: int) -> list[str]:
         """Who is at hand for a host that starts."""
         return [node.address for node in self.nodes if node.is_up and node.number != number][:_CONTACTS]
+
+    def disk_of(self, number: int, options: NodeOptions) -> _Disk:
+        """The disk of a host, with all it remembers, if its record store is one from before; else a new one."""
+        disk = self._disks.get(number)
+        if disk is None or options.store is None:
+            disk = self._disks[number] = _Disk(None)
+        disk.store = options.store
+        return disk
 
     def start(self, options: NodeOptions | None = None) -> HostNode:
         """Start a server without waiting for it."""

@@ -10,6 +10,7 @@ from peerstack_kad.node import KademliaNode
 from peerstack.dht.contract import Dht, LeaveReport
 from peerstack.dht.parameters import NetworkParameters
 from peerstack.dht.replica.contacts import Contact
+from peerstack.dht.replica.persistence import NodeState
 from peerstack.dht.store import RecordStore
 from peerstack.identity import PeerId
 from tests.sim.kad_network import NodeOptions
@@ -42,6 +43,8 @@ class AnyNode(Dht, Protocol):
     def node(self) -> KademliaNode: ...
     @property
     def store(self) -> RecordStore: ...
+    @property
+    def state(self) -> NodeState | None: ...
     @property
     def is_up(self) -> bool: ...
     async def leave(self, *, timeout: float | None = None) -> LeaveReport: ...

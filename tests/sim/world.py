@@ -246,7 +246,7 @@ class AnyWorld(Generic[NetworkT]):
         self.history.events.append(Back(self.now, number, with_disk))
         if with_disk:
             store = old.store.power_on() if isinstance(old.store, SlowDisk) else old.store
-            options = replace(options, store=store)
+            options = replace(options, store=store, state=old.state)
         await self.network.revive(number, options, wait=wait)
 
     async def leave(self, number: int) -> bool:
