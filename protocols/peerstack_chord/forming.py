@@ -1,11 +1,12 @@
 """The ring while it is small: everybody knows everybody, from a map that all merge alike.
 
 Chord's invariant needs r + 1 members to begin with. Up to then, and until the next one is known to all, every member keeps a map: node ->
-(life, up or gone). Of two entries for one node the higher life counts, and of one life that it is gone; so maps can be merged in any
-order. A live member that finds itself gone begins a higher life. Where everybody stands follows from the sorted map.
+(life, joining or up or gone). Of two entries for one node the higher life counts, and of one life the later standing; so maps can be
+merged in any order. A live member that finds itself gone begins a higher life. Where everybody stands follows from the sorted map.
 
-Joining is done when every live member of the map confirmed it, by answering with the newcomer on its own map. When all of at least r + 2
-confirmed the very same map, the ring has formed, and each member is told so by whoever it asks next.
+A node has joined when everybody on the map confirmed it, by answering with the newcomer on its own map; then it says that it is up. When
+all of at least r + 2 that are up confirmed the very same map, the ring has formed, and each is told so by whoever it asks next. Who is
+still joining then is not counted: nobody's list may depend on a node that does not answer as a member.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Final
 
 from peerstack.dht.replica.messages import Reply
 from peerstack_chord.asking import Asker
-from peerstack_chord.messages import Entry, ExchangeMap, MapReply
+from peerstack_chord.messages import Entry, ExchangeMap, MapReply, Status
 from peerstack_chord.place import MAX_INCARNATION, Place
 from peerstack_chord.ring import Member, Mode
 
@@ -25,7 +26,7 @@ _MAX_PER_PLACE: Final = 8  # entries, for each of the r + 2 members with which t
 
 
 class MemberMap:
-    """Who lives which life, and who is gone. Merging is commutative, associative and idempotent.
+    """Who lives which life, and how far that has come. Merging is commutative, associative and idempotent.
 
     Args:
         limit: Entries at most; a live one takes the place of the oldest of those gone.
@@ -45,8 +46,13 @@ class MemberMap:
 
     @property
     def up(self) -> list[Member]:
-        """Who lives, in the order of positions."""
-        return [entry.member for entry in self.entries if not entry.gone]
+        """The members, in the order of positions."""
+        return [entry.member for entry in self.entries if entry.status is Status.UP]
+
+    @property
+    def live(self) -> list[Member]:
+        """The members and those who join."""
+        return [entry.member for entry in self.entries if entry.status is not Status.GONE]
 
     def get(self, key: int) -> Entry | None:
         """What is said of one node."""
@@ -64,10 +70,11 @@ class MemberMap:
     def _is_news(self, entry: Entry) -> bool:
         known = self._entries.get(entry.member.key)
         if known is not None:
-            return (entry.member.incarnation, entry.gone) > (known.member.incarnation, known.gone)
+            return (entry.member.incarnation, entry.status) > (known.member.incarnation, known.status)
         if len(self._entries) < self._limit:
             return True
-        oldest = None if entry.gone else next((key for key, each in self._entries.items() if each.gone), None)
+        gone = (key for key, each in self._entries.items() if each.status is Status.GONE)
+        oldest = None if entry.status is Status.GONE else next(gone, None)
         if oldest is None:
             return False
         del self._entries[oldest]
@@ -80,9 +87,9 @@ class Forming:
     Args:
         place: Whose.
         asker: Asks.
-        formed: Called when the ring has formed: all at least r + 2 members confirmed one map, or somebody says so.
+        formed: Called when the ring has formed: all of at least r + 2 members confirmed one map, or somebody says so.
         joined: Called once, when every live member confirmed us.
-        alone: Called when nobody is left who could confirm us.
+        alone: Called when no member is left who could confirm us.
         buried: Told of each life that is over.
 
     Attributes:
@@ -116,13 +123,13 @@ class Forming:
 
     @property
     def others(self) -> list[Member]:
-        """Who lives, but for ourselves."""
+        """The members but for ourselves."""
         return [member for member in self.map.up if member.key != self._place.own.key]
 
     @property
     def is_full(self) -> bool:
-        """Whether the ring can form: who joins now waits until it has."""
-        return len(self.map.up) >= self._place.r + 2
+        """Whether the ring can form once all have joined: who comes now waits until it has."""
+        return len(self.map.live) >= self._place.r + 2
 
     def begin(self, era: int, entries: Iterable[Entry], *, confirmed: bool) -> None:
         """Begin with a map, as a member already or as one who joins."""
@@ -142,31 +149,33 @@ class Forming:
             self._changed()
 
     def round(self) -> None:
-        """Exchange maps with every live member: what keeps telling the living from the dead."""
-        for member in self.others:
+        """Exchange maps with everybody who lives: what keeps telling the living from the dead."""
+        for member in self._peers():
             self._ask(member)
 
+    def _peers(self) -> list[Member]:
+        return [member for member in self.map.live if member.key != self._place.own.key]
+
     def _changed(self) -> None:
-        self._refute()
+        self._speak_for_ourselves()
         self._version += 1
-        live = set(self.map.up)
+        live = set(self.map.live)
         lost, self._live = self._live - live, live
         self._acknowledged = {member: version for member, version in self._acknowledged.items() if member in live}
         self._arrange()
         for member in sorted(lost, key=lambda each: each.key):
             if member.key != self._place.own.key:
                 self._buried(member)
-        for member in self.others:
-            self._ask(member)
+        self.round()
         self._judge()
 
-    def _refute(self) -> None:
-        """Whoever says we are gone is told of a higher life."""
+    def _speak_for_ourselves(self) -> None:
+        """Say how we stand; whoever says we are gone, or lived longer, is told of a higher life."""
         own = self._place.own
         entry = self.map.get(own.key)
-        if entry is not None and (entry.gone or entry.member.incarnation > own.incarnation):
+        if entry is not None and (entry.status is Status.GONE or entry.member.incarnation > own.incarnation):
             self._place.live_again(above=entry.member.incarnation)
-        self.map.merge((Entry(self._place.own),))
+        self.map.merge((Entry(self._place.own, Status.UP if self.confirmed else Status.JOINING),))
 
     def _arrange(self) -> None:
         if self.confirmed:
@@ -185,39 +194,30 @@ class Forming:
         if self._ended:
             return
         if isinstance(reply, MapReply) and reply.mode is Mode.RING:
-            self._told_that_it_formed(reply)
+            if reply.era >= self._place.era:  # else it has yet to notice how small the ring is
+                self._formed()
             return
         if isinstance(reply, MapReply):
             self._acknowledged[member] = max(version, self._acknowledged.get(member, 0))
             self.merge(reply.entries, reply.era)
         else:
-            self.merge((Entry(member, gone=True),))
-        if version != self._version and any(other.key == member.key for other in self.others):
+            self.merge((Entry(member, Status.GONE),))
+        if version != self._version and any(other.key == member.key for other in self._peers()):
             self._ask(member)
         self._judge()
-
-    def _told_that_it_formed(self, reply: MapReply) -> None:
-        """Whoever is behind us in eras has yet to notice how small the ring is; else it has formed, with us if we are on its map."""
-        if reply.era < self._place.era:
-            return
-        if any(entry.member == self._place.own and not entry.gone for entry in reply.entries):
-            self.map.merge(reply.entries)
-            self.confirmed = True
-        self._formed()
 
     def _judge(self) -> None:
         """See whether we are confirmed, and whether the ring has formed."""
         if self._ended:
             return
-        others = self.others
         if not self.confirmed:
-            if not others:
+            if not self.others:
                 self._alone()
-                return
-            if not all(member in self._acknowledged for member in others):
-                return
-            self.confirmed = True
-            self._arrange()
-            self._joined()
-        if self.is_full and not self._ended and all(self._acknowledged.get(member) == self._version for member in others):
+            elif all(member in self._acknowledged for member in self._peers()):
+                self.confirmed = True
+                self._changed()
+                self._joined()
+            return
+        members = self.map.up
+        if len(members) >= self._place.r + 2 and all(self._acknowledged.get(member) == self._version for member in self.others):
             self._formed()

@@ -27,7 +27,7 @@ from peerstack_chord.forming import Forming
 from peerstack_chord.joining import Joiner, JoinerCalls
 from peerstack_chord.lookup import LookupRules, RingLookup
 from peerstack_chord.merging import Acquaintances, Merger, MergerCalls
-from peerstack_chord.messages import Depart, Entry, ExchangeMap, JoinReply, Meet, Verdict
+from peerstack_chord.messages import Depart, Entry, ExchangeMap, JoinReply, Meet, Status, Verdict
 from peerstack_chord.place import Place
 from peerstack_chord.regrouping import Regrouping
 from peerstack_chord.ring import Member, Mode, State, between, clockwise
@@ -118,7 +118,6 @@ class Ring:
         self._merger = Merger(self.place, self._stranger_asker, parameters.stabilise_s, merger_calls)
         self._server = Server(self.place, self._server_calls())
         self._forming: Forming | None = None
-        self._formed_with: tuple[Entry, ...] = ()
         self._fixing: Finding | None = None
         self._timers = Timers(outside)
 
@@ -267,7 +266,6 @@ class Ring:
             return
         if forming.confirmed and forming.others:
             members = forming.map.up
-            self._formed_with = forming.map.entries
             self._stop_forming()
             self.place.arrange(Mode.RING, self.place.era, members)
             self._announce()
@@ -301,7 +299,6 @@ class Ring:
 
     def _step_out(self) -> None:
         self._stop_forming()
-        self._formed_with = ()
         self.place.leave()
         self._announce()
 
@@ -331,7 +328,6 @@ class Ring:
         return ServerCalls(
             closest=self.closest,
             forming=lambda: self._forming,
-            formed_with=lambda: self._formed_with,
             named=self._named,
             forms_again=lambda request: self._regrouping.begin((entry.member for entry in request.entries), request.era),
             died=self._died,
@@ -357,7 +353,7 @@ class Ring:
         self._changed(MemberLeft(member.contact))
         self.fingers.failed(member.key)
         if self._forming is not None:
-            self._forming.merge((Entry(member, gone=True),))
+            self._forming.merge((Entry(member, Status.GONE),))
             return
         self._rectifier.departed(member, before)
         if member in self.place.successors:

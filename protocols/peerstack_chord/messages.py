@@ -25,6 +25,7 @@ __all__ = [
     "NotMember",
     "Notify",
     "StateReply",
+    "Status",
     "Verdict",
 ]
 
@@ -62,12 +63,21 @@ class Verdict(enum.IntEnum):
     """Not now: try again."""
 
 
+class Status(enum.IntEnum):
+    """How far one life of a node has come; of two maps' words the later one counts."""
+
+    JOINING = 0
+    """It is not a member yet: not every live member has confirmed it."""
+    UP = 1
+    GONE = 2
+
+
 @dataclass(slots=True)
 class Entry:
     """What a map of a forming ring says of one node."""
 
     member: Member
-    gone: bool = False
+    status: Status = Status.UP
 
 
 @dataclass(slots=True)
@@ -96,7 +106,7 @@ class ExchangeMap(Request):
 
 @dataclass(slots=True)
 class MapReply(Reply):
-    """Answers `ExchangeMap`: the map after merging; or that the ring has formed, with the map it formed with where that is known."""
+    """Answers `ExchangeMap`: the map after merging; or, without one, that the ring has formed."""
 
     mode: Mode
     era: int

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from peerstack_chord.asking import Asker
-from peerstack_chord.messages import Entry, GetState
+from peerstack_chord.messages import Entry, GetState, Status
 from peerstack_chord.place import Place
 from peerstack_chord.ring import Member, Mode, State
 from peerstack_chord.stabilising import alive
@@ -69,7 +69,7 @@ class Regrouping:
     def _answered(self, member: Member, state: State | None) -> None:
         self._waiting -= 1
         if state is None:
-            self._entries.append(Entry(member, gone=True))
+            self._entries.append(Entry(member, Status.GONE))
         else:
             self._entries.append(Entry(state.member))
             if not self._is_large:
@@ -78,7 +78,7 @@ class Regrouping:
 
     @property
     def _is_large(self) -> bool:
-        return sum(not entry.gone for entry in self._entries) > self._place.r
+        return sum(entry.status is Status.UP for entry in self._entries) > self._place.r
 
     def _judge(self) -> None:
         if not self._running or self._waiting:

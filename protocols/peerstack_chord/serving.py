@@ -22,6 +22,7 @@ from peerstack_chord.messages import (
     Notify,
     NotMember,
     StateReply,
+    Status,
     Verdict,
 )
 from peerstack_chord.place import MAX_INCARNATION, Place
@@ -40,8 +41,6 @@ class ServerCalls:
     """The answer to `FindNode`."""
     forming: Callable[[], Forming | None]
     """Our part in a ring that forms, if we have one."""
-    formed_with: Callable[[], tuple[Entry, ...]]
-    """The map with which the ring formed that we stand on, if we were there."""
     named: Callable[[ExchangeMap], Forming | None]
     """Takes part in a ring that forms, as who joins it: we were named before its answer to our `Join` came."""
     forms_again: Callable[[ExchangeMap], None]
@@ -108,12 +107,12 @@ class Server:
     def _exchange(self, request: ExchangeMap, respond: Respond) -> None:
         place = self._place
         if place.mode is Mode.RING:
-            respond(MapReply(Mode.RING, place.era, self._calls.formed_with()))
+            respond(MapReply(Mode.RING, place.era, ()))
             if request.era > place.era:
                 self._calls.forms_again(request)
             return
         forming = self._calls.forming()
-        if not place.is_member and not any(entry.member == place.own and not entry.gone for entry in request.entries):
+        if not place.is_member and not any(entry.member == place.own and entry.status is not Status.GONE for entry in request.entries):
             respond(NotMember())
             return
         if forming is None:
@@ -140,9 +139,9 @@ class Server:
 
     def _join_forming(self, forming: Forming, member: Member) -> JoinReply:
         known = forming.map.get(member.key)
-        if forming.is_full and (known is None or known.gone):
+        if forming.is_full and (known is None or known.status is Status.GONE):
             return JoinReply(Verdict.BUSY, self._place.state())
-        forming.merge((Entry(member),))
+        forming.merge((Entry(member, Status.JOINING),))
         return JoinReply(Verdict.FORMING, self._place.state(), forming.map.entries)
 
     def _notified(self, member: Member) -> None:

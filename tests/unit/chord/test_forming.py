@@ -5,12 +5,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from peerstack_chord import ring
 from peerstack_chord.forming import MemberMap
-from peerstack_chord.messages import Entry
+from peerstack_chord.messages import Entry, Status
 from peerstack_chord.ring import Mode
 
 from tests.unit.chord.ring_world import World, form, member
 
-ENTRIES = st.lists(st.builds(lambda key, life, gone: Entry(member(key, life), gone), st.integers(0, 5), st.integers(1, 3), st.booleans()))
+ENTRIES = st.lists(
+    st.builds(lambda key, life, standing: Entry(member(key, life), standing), st.integers(0, 5), st.integers(1, 3), st.sampled_from(Status))
+)
 
 
 def merged(*parts: list[Entry]) -> tuple[Entry, ...]:
@@ -23,7 +25,7 @@ def merged(*parts: list[Entry]) -> tuple[Entry, ...]:
 def knows_all(world: World) -> bool:
     """Whether every live member's map holds every live member."""
     live = {node.ring.place.own for node in world.live() if node.ring.place.is_member}
-    return all(node.ring._forming is None or live <= set(node.ring._forming.map.up) for node in world.live() if node.ring.place.is_member)
+    return all(node.ring._forming is None or live <= set(node.ring._forming.map.live) for node in world.live() if node.ring.place.is_member)
 
 
 @given(ENTRIES, ENTRIES, ENTRIES)
@@ -32,13 +34,13 @@ def test_maps_merge_in_any_order_and_any_number_of_times(a: list[Entry], b: list
 
 
 def test_of_two_lives_the_higher_counts_and_of_one_that_it_is_over() -> None:
-    assert merged([Entry(member(1, 2))], [Entry(member(1, 1), gone=True)]) == (Entry(member(1, 2)),)
-    assert merged([Entry(member(1, 2))], [Entry(member(1, 2), gone=True)]) == (Entry(member(1, 2), gone=True),)
+    assert merged([Entry(member(1, 2))], [Entry(member(1, 1), Status.GONE)]) == (Entry(member(1, 2)),)
+    assert merged([Entry(member(1, 2))], [Entry(member(1, 2), Status.GONE)]) == (Entry(member(1, 2), Status.GONE),)
 
 
 def test_a_map_is_bounded_and_the_living_take_the_place_of_the_gone() -> None:
     members = MemberMap(3)
-    members.merge([Entry(member(1)), Entry(member(2), gone=True), Entry(member(3)), Entry(member(4), gone=True), Entry(member(5))])
+    members.merge([Entry(member(1)), Entry(member(2), Status.GONE), Entry(member(3)), Entry(member(4), Status.GONE), Entry(member(5))])
     assert [entry.member.key for entry in members.entries] == [1, 3, 5]
     members.merge([Entry(member(6)), Entry(member(7, 1 << 62))])
     assert [entry.member.key for entry in members.entries] == [1, 3, 5]
@@ -102,7 +104,7 @@ def test_a_live_member_that_is_called_gone_begins_a_higher_life() -> None:
     life = world.nodes[20].ring.place.own.incarnation
     forming = world.nodes[10].ring._forming
     assert forming is not None
-    forming.merge([Entry(world.nodes[20].ring.place.own, gone=True)])
+    forming.merge([Entry(world.nodes[20].ring.place.own, Status.GONE)])
     world.run(5)
     assert world.nodes[20].ring.place.own.incarnation > life
     assert len(world.states()) == 3
@@ -116,6 +118,25 @@ def test_a_restarted_member_is_another_life_and_joins_again() -> None:
     world.add(20, [10])
     world.run_until(lambda: len(world.states()) == 3 and ring.ideal(world.states(), 3), 10)
     assert world.nodes[20].ring.place.own.incarnation > old.incarnation
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.integers(2, 4), st.integers(0, 1 << 32))
+def test_from_the_first_member_in_ring_mode_on_the_invariant_holds(r: int, seed: int) -> None:
+    world = World(r, seed)
+    world.add(0)
+    for key in world.random.sample(range(1, 64), r + 4):
+        world.add(key, [0])
+    for _ in range(1000):
+        if world.bag and world.random.random() < 0.8:
+            world.deliver(world.random.choice(world.bag))
+        else:
+            assert world.step(world.now + 100)
+        if Mode.RING in world.modes():
+            assert ring.zave_invariant(world.states(), r)
+            assert ring.one_ordered_ring(world.states())
+            assert ring.connected_appendages(world.states())
+    world.run_until(lambda: ring.ideal(world.states(), r) and len(world.states()) == r + 5, 120)
 
 
 def test_a_crowd_that_joins_at_once_forms_one_ring() -> None:
