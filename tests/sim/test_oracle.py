@@ -20,6 +20,7 @@ from tests.sim.history import (
     History,
     Left,
     Load,
+    Operation,
     Outcome,
     Quiet,
     Read,
@@ -27,7 +28,7 @@ from tests.sim.history import (
     Table,
     Write,
 )
-from tests.sim.oracle import Bounds, Oracle, availability
+from tests.sim.oracle import Bounds, Oracle, Violation, availability
 
 SLOT = (b"key", b"")
 
@@ -180,6 +181,45 @@ def copies_of(*holders: int, version: int = 1) -> list[str]:
 )
 def test_copies_are_counted_in_the_true_set(see: Callable[[list[str]], bool], holders: tuple[int, ...]) -> None:
     assert see(copies_of(*holders))
+
+
+def test_where_an_undecided_write_stands_instead_its_copies_are_counted() -> None:
+    def misplaced(*copies: Copy) -> list[Violation]:
+        history = History(writes=[W1, UNDECIDED], snapshots=[Snapshot(time=50, servers=dict.fromkeys(range(5), 0), copies=list(copies))])
+        return oracle().missing_copies(history)
+
+    newer = [Copy(holder, SLOT, (2, b"w"), math.inf, True) for holder in range(3)]
+    assert not misplaced(*newer)
+    assert misplaced(*newer[:2])
+    assert misplaced(*newer[:2], Copy(2, SLOT, (1, b"w"), math.inf, True))
+    assert not misplaced(*(replace(copy, has_value=False) for copy in newer[:1]))  # a delete, whose headers may lie where they are
+
+
+def test_only_the_invariants_named_are_judged() -> None:
+    history = History(writes=[W1], reads=[nothing(at=5), found(7, at=5)])
+    assert {violation.invariant for violation in oracle().judge(history)} == {"durable", "no_phantom"}
+    assert {violation.invariant for violation in oracle().judge(history, {"no_phantom"})} == {"no_phantom"}
+
+
+def operation(*, at: float = 5, down: int = 0, is_read: bool = True, found: bool = True, sure: bool = True) -> Operation:
+    return Operation(slot=SLOT, node=8, start=at, end=at + 1, is_read=is_read, down=down, found=found, sure=sure)
+
+
+def counted(*operations: Operation, events: tuple[Event, ...] = ()) -> tuple[int, ...]:
+    seen = oracle().availability(History(writes=[W1], operations=list(operations), events=list(events)))
+    return seen.found, seen.reads, seen.sure, seen.sure_reads, seen.acknowledged, seen.writes
+
+
+def test_an_operation_counts_while_the_promise_covers_it() -> None:
+    assert counted(operation(), operation(found=False, sure=False)) == (1, 2, 1, 2, 0, 0)
+    assert counted(operation(sure=False)) == (1, 1, 0, 1, 0, 0)
+    assert counted(operation(is_read=False), operation(is_read=False, sure=False)) == (0, 0, 0, 0, 1, 2)
+
+
+def test_with_a_majority_down_a_guarded_value_has_to_be_read_but_need_not_be_sure() -> None:
+    assert counted(operation(down=2, sure=False)) == (1, 1, 0, 0, 0, 0)
+    assert counted(operation(down=2, is_read=False, sure=False)) == (0, 0, 0, 0, 0, 0)
+    assert counted(operation(down=2, found=False, sure=False), events=(Crash(2, 0), Crash(3, 1))) == (0, 0, 0, 0, 0, 0)
 
 
 def test_availability_is_the_share_of_confirmed_reads() -> None:
