@@ -248,6 +248,7 @@ class _Crowd:
             closer += len(keys)
         hood.end_takeover()
         hood.members = {key: hood.members[key] for key in list(hood.members)}  # in no more room than it takes
+        hood.end_takeover()  # once more: what it noted of those let go is let go as well
         heard: list[tuple[float, int]] = []
         for keys in buckets:
             near_by = bool(keys) and hood.knows(keys[0])
