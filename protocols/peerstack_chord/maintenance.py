@@ -126,11 +126,19 @@ class Ring:
         """How the node stands to the ring."""
         return self.place.mode
 
-    def start(self, configured: Sequence[Contact] = (), remembered: Sequence[Contact] = ()) -> None:
-        """Join through these contacts, or found a ring if there are none, or none of them answers as a member for three rounds."""
+    def start(self, configured: Sequence[Contact] = (), remembered: Sequence[Contact] = (), *, joins: bool = True) -> None:
+        """Join through these contacts, or found a ring if there are none, or none of them answers as a member for three rounds.
+
+        Args:
+            configured: Contacts that are never forgotten.
+            remembered: Those an earlier run knew.
+            joins: Whether to become a member; else lookups go through the contacts, and that is all.
+        """
         self._acquaintances = Acquaintances(configured)
         for contact in remembered:
             self._acquaintances.bury(contact)
+        if not joins:
+            return
         self._timers.every("stabilise", self._parameters.stabilise_s, self.stabilise)
         self._timers.every("meet", self._parameters.repair_s, self._meet_another)
         self._joiner.start()
@@ -211,7 +219,7 @@ class Ring:
         if self.place.is_member:
             successors = [member.contact for member in self.place.successors]
             return self._lookup(position, self.closest(position), count, successors)
-        return self._lookup(position, self._contacts(), count, None)
+        return self._lookup(position, (*self.fingers.closest(position, _NAMED), *self._contacts()), count, None)
 
     def _lookup(self, position: int, seeds: Sequence[Contact], count: int, successors: Sequence[Contact] | None) -> RingLookup:
         rules = LookupRules(

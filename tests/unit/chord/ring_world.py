@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 
 from peerstack_chord.maintenance import Ring, RingEvent
 from peerstack_chord.messages import JoinReply, StateReply, Verdict
-from peerstack_chord.ring import Member, Mode, State
+from peerstack_chord.ring import Member, Mode, State, ideal
 from peerstack_chord.successors import SuccessorList
 
 from peerstack.dht.parameters import NetworkParameters
 from peerstack.dht.replica.contacts import Contact
 from peerstack.dht.replica.messages import Reply, Request
 from peerstack.dht.replica.seam import RpcDone
-from peerstack.errors import DeadlineExceeded, PeerstackError
+from peerstack.errors import DeadlineExceeded
 from peerstack.identity import PeerId
 
 
@@ -241,8 +241,6 @@ class World:
 
 def form(r: int, keys: Sequence[int], seed: int = 0) -> World:
     """A ring of these, with everybody where they belong."""
-    from peerstack_chord.ring import ideal
-
     world = World(r, seed)
     first, *others = keys
     world.add(first)
@@ -252,7 +250,3 @@ def form(r: int, keys: Sequence[int], seed: int = 0) -> World:
     wanted = Mode.RING if len(keys) >= r + 2 else Mode.FORMING
     world.run_until(lambda: world.modes() == {wanted} and ideal(world.states(), r), 60)
     return world
-
-
-def error() -> PeerstackError:
-    return DeadlineExceeded("nobody answered")
