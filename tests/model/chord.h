@@ -43,7 +43,7 @@ typedef struct {
     u8 candidate;         /* rectify: who takes the place of `asked`, found dead, when that news arrives */
     u8 asked;
 #ifdef FORMING
-    u8 map[NODES];
+    u8 map[NODES];        /* in ring mode, the one with which the ring formed */
     u8 holds;             /* mask: who has confirmed us, by merging a map of ours in its present life */
     u8 same;              /* mask: who is a member and holds this very map */
     u8 era;               /* how often the ring was small and grew; only the order matters */

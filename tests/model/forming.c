@@ -56,9 +56,10 @@ static void stand_on_map(Node *n, u8 phase, const u8 *map, u8 era) {
 }
 
 static void go_ring(Node *n, int i) {
-    u8 list[LIST], predecessor = predecessor_of(n, i), none[NODES] = {0};
+    u8 list[LIST], predecessor = predecessor_of(n, i), map[NODES] = {0};
     list_of(n, i, list);
-    stand_on_map(n, RING, none, 0);
+    memcpy(map, n->map, NODES);
+    stand_on_map(n, RING, map, 0); /* keeps the map it formed with */
     memcpy(n->list, list, LIST);
     n->predecessor = predecessor;
 }
@@ -91,6 +92,7 @@ static void do_exchange(World *w, int m, int x) {
         call(n, EXCHANGED, ID(x));
         n->answer_phase = RING;
         n->answer_era = other->era;
+        memcpy(n->answer_map, other->map, NODES);
         if (n->era > other->era && n->era > other->regroup) other->regroup = n->era;
         return;
     }
@@ -124,6 +126,10 @@ static void hear_exchange(World *w, int i) {
     forget_call(n);
     if (answered.answer_phase == RING) {
         if (answered.answer_era < n->era) return;
+        if (answered.answer_map[i] == UP) { /* it formed with us */
+            merge_into(w, i, answered.answer_map);
+            n->phase = FORMED;
+        }
         if (n->phase == FORMED) go_ring(n, i);
         else step_out(w, i);
         return;
@@ -134,7 +140,7 @@ static void hear_exchange(World *w, int i) {
 #ifndef COUNT_JOINERS
     if (answered.answer_phase == FORMED)
 #endif
-        if (!memcmp(n->map, answered.answer_map, NODES)) n->same |= bit;
+        if (n->holds & bit && !memcmp(n->map, answered.answer_map, NODES)) n->same |= bit;
     judge_map(w, i);
 }
 

@@ -43,10 +43,8 @@ static void drop_former(Node *n, u8 dead) {
     u8 before[LIST];
     memcpy(before, n->list, LIST);
     drop(n, dead);
-#ifndef HEED_OUTDATED
     /* An answer counts only if the list is still the one for which it was asked for. */
     if (memcmp(before, n->list, LIST) && n->call >= SUCCESSOR_ANSWERED && n->call <= BETWEEN_DEAD) forget_call(n);
-#endif
 }
 
 static void do_join(World *w, int j, int m) {
@@ -113,16 +111,20 @@ static void do_fail(World *w, int i) {
 
 /* ---- the judgement ---- */
 
-/* No more failures: nodes act in turn, clockwise or back. One node's turn; returns whether it had anything but a query to do. */
+/* No more failures: nodes act in turn, clockwise or back. One node's turn. */
 static void turn(World *w, int i) {
-    for (int k = 0; k < 6; k++) {
+    int regrouped = 0;
+    for (int k = 0; k < 8; k++) {
         if (can_apply(w, i)) apply(w, i);
+#ifdef FORMING
+        else if (!regrouped && can_regroup(w, i)) do_regroup(w, i), regrouped = 1;
+#endif
         else if (can_ask(w, i)) do_ask(w, i);
         for (int j = 0; j < NODES; j++)
             if (can_rectify(w, j)) do_rectify(w, j);
     }
+    (void)regrouped;
 #ifdef FORMING
-    if (can_regroup(w, i)) do_regroup(w, i);
     for (int x = 0; x < NODES; x++) {
         if (can_apply(w, i)) apply(w, i);
         if (can_exchange(w, i, x)) do_exchange(w, i, x);
@@ -234,14 +236,14 @@ static void tell(const World *w, const char *step) {
         Printf("    %d %-7s", i, phases[n->phase]);
         if (n->phase == RING) tell_list(n->list, n->predecessor);
 #ifdef FORMING
-        tell_map(n->phase == RING || n->phase == OUT ? 0 : n->map);
+        tell_map(n->phase == OUT ? 0 : n->map);
 #endif
         if (n->call) {
             Printf("  | %s %d", calls[n->call], NODE(n->peer));
             if (n->call == SUCCESSOR_ANSWERED || n->call == BETWEEN_ANSWERED || n->call == JOIN_ANSWERED) tell_list(n->answer, n->answer_predecessor);
 #ifdef FORMING
             if (n->call == EXCHANGED) Printf(" %s", phases[n->answer_phase]);
-            tell_map(n->call >= JOIN_FORMED && n->answer_phase != RING ? n->answer_map : 0);
+            tell_map(n->call >= JOIN_FORMED ? n->answer_map : 0);
 #endif
         }
         if (n->asked != NOWHERE) Printf("  | found %d dead for %d", NODE(n->asked), NODE(n->candidate));

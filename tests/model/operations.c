@@ -1,4 +1,4 @@
-/* The operations of ring mode. ORIGINAL gives those of the 2001 paper instead. */
+/* The operations of ring mode. ORIGINAL gives those first published instead, ADOPT_UNASKED one defect of theirs. */
 #include "chord.h"
 #include <string.h>
 
@@ -198,7 +198,7 @@ static void answer_join(Node *n, const Node *other, int m) {
 #ifdef FORMING
     n->answer_era = other->era;
 #endif
-#if defined(ORIGINAL) || defined(LONE_JOIN)
+#ifdef ORIGINAL
     memset(n->answer, NOWHERE, LIST);
     n->answer[0] = other->list[0];
 #else
