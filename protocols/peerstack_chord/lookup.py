@@ -15,7 +15,7 @@ up to `max_requests`, but not lead in circles.
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from operator import attrgetter
@@ -23,43 +23,14 @@ from typing import Final
 
 from peerstack.dht.contract import Hop, HopOutcome
 from peerstack.dht.replica.contacts import KEY_BITS, Contact
+from peerstack_chord.lookup_rules import Ask, LookupRules
 from peerstack_chord.ring import clockwise
 
-__all__ = ["Ask", "LookupRules", "RingLookup"]
+__all__ = ["RingLookup"]
 
 _MAX_CANDIDATES: Final = 1024
 _POSITIONS: Final = 1 << KEY_BITS
 _NO_RTT: Final = float("inf")
-
-
-@dataclass(slots=True)
-class Ask:
-    """Send the lookup's question to this member."""
-
-    contact: Contact
-    timeout: float
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class LookupRules:
-    """How a lookup goes about it."""
-
-    count: int = 1
-    """How many members to find from the position on; 0 for its closest predecessor alone."""
-    parallelism: int = 10
-    """Requests under way at once, overdue ones not counted, once the approach is over."""
-    max_requests: int = 200
-    """Over all; then the lookup ends incomplete."""
-    max_hops: int = 128
-    """The longest way; fingers make it a few hops, without them it leads along successor lists."""
-    max_named: int = 64
-    """Members accepted from one answer."""
-    timeout: Callable[[Contact], float] = lambda _contact: 10.0
-    """Seconds after which a member's silence is a failure."""
-    patience: Callable[[Contact], float] = lambda _contact: 10.0
-    """Seconds after which somebody else is asked as well."""
-    rtt: Callable[[Contact], float | None] = lambda _contact: None
-    """A member's round-trip time in seconds, where known."""
 
 
 class _Asked(Enum):

@@ -12,8 +12,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Final
 
 from peerstack.dht.parameters import NetworkParameters
 from peerstack.dht.replica.contacts import Contact
@@ -21,55 +19,21 @@ from peerstack.dht.replica.messages import Request
 from peerstack.dht.replica.rtt import RoundTrips
 from peerstack.dht.replica.seam import Outside, Respond, Rpc
 from peerstack.dht.replica.timers import Timers
-from peerstack_chord.asking import Asker, Finding
-from peerstack_chord.fingers import FingerTable
+from peerstack_chord.asking import Asker
+from peerstack_chord.events import MemberDied, MemberLeft, ModeChanged, PlaceChanged, RingEvent
 from peerstack_chord.forming import Forming
 from peerstack_chord.joining import Joiner, JoinerCalls
-from peerstack_chord.lookup import LookupRules, RingLookup
+from peerstack_chord.lookup import RingLookup
 from peerstack_chord.merging import Acquaintances, Merger, MergerCalls
 from peerstack_chord.messages import Depart, Entry, ExchangeMap, JoinReply, Meet, Status, Verdict
 from peerstack_chord.place import Place
 from peerstack_chord.regrouping import Regrouping
-from peerstack_chord.ring import Member, Mode, State, between, clockwise
+from peerstack_chord.ring import Member, Mode, State, between
 from peerstack_chord.serving import Server, ServerCalls
 from peerstack_chord.stabilising import Rectifier, Stabiliser
+from peerstack_chord.wayfinding import Wayfinder
 
-__all__ = ["MemberDied", "MemberLeft", "ModeChanged", "PlaceChanged", "Ring", "RingEvent"]
-
-_NAMED: Final = 4  # predecessors of a position that an answer names
-_SEEDS: Final = 16
-
-
-@dataclass(slots=True)
-class PlaceChanged:
-    """The predecessor or the successor list changed."""
-
-    predecessor: Contact | None
-    successors: tuple[Contact, ...]
-
-
-@dataclass(slots=True)
-class ModeChanged:
-    """The node became a member of a ring that forms or has formed, or is none any more."""
-
-    mode: Mode
-
-
-@dataclass(slots=True)
-class MemberDied:
-    """A neighbour's life is over: it does not answer, or lives another one."""
-
-    contact: Contact
-
-
-@dataclass(slots=True)
-class MemberLeft:
-    """A neighbour said that it leaves."""
-
-    contact: Contact
-
-
-RingEvent = PlaceChanged | ModeChanged | MemberDied | MemberLeft
+__all__ = ["Ring"]
 
 
 class Ring:
@@ -85,7 +49,7 @@ class Ring:
 
     Attributes:
         place: Where it stands.
-        fingers: Members farther away.
+        way: What it knows beside its place, and how it finds the way.
         round_trips: How long whom takes.
     """
 
@@ -105,20 +69,18 @@ class Ring:
         self._mode = Mode.OUTSIDE
         self.place = Place(own, incarnation, parameters.r, self._place_changed)
         self.round_trips = RoundTrips(parameters.rpc_timeout_s)
-        self.fingers = FingerTable(own.key, rtt=lambda contact: self.round_trips.rtt(contact.key))
-        self._asker = Asker(rpc, outside, self.round_trips, self.heard, lambda contact: self.fingers.failed(contact.key))
-        self._acquaintances = Acquaintances(())
+        self.way = Wayfinder(self.place, self.round_trips, outside, self._known)
+        self._asker = Asker(rpc, outside, self.round_trips, self.heard, lambda contact: self.way.fingers.failed(contact.key))
         self._stabiliser = Stabiliser(self.place, self._asker, buried=self._buried, ran_out=self._ran_out, small=self._small)
         self._rectifier = Rectifier(self.place, self._asker, self._buried)
         self._regrouping = Regrouping(self.place, self._asker, self._form_again)
-        joiner_calls = JoinerCalls(self._contacts, self._begin_lookup_of_us, self._let_in, self._found)
+        joiner_calls = JoinerCalls(self.way.contacts, self._begin_lookup_of_us, self._let_in, self._found)
         self._joiner = Joiner(self.place, self._asker, parameters.stabilise_s, joiner_calls)
         merger_calls = MergerCalls(self._begin_lookup_for_owner, self._lose)
         self._stranger_asker = Asker(rpc, outside, self.round_trips, lambda _contact: None, lambda _contact: None)
         self._merger = Merger(self.place, self._stranger_asker, parameters.stabilise_s, merger_calls)
         self._server = Server(self.place, self._server_calls())
         self._forming: Forming | None = None
-        self._fixing: Finding | None = None
         self._timers = Timers(outside)
 
     @property
@@ -134,9 +96,9 @@ class Ring:
             remembered: Those an earlier run knew.
             joins: Whether to become a member; else lookups go through the contacts, and that is all.
         """
-        self._acquaintances = Acquaintances(configured)
+        self.way.acquaintances = Acquaintances(configured)
         for contact in remembered:
-            self._acquaintances.bury(contact)
+            self.way.acquaintances.bury(contact)
         if not joins:
             return
         self._timers.every("stabilise", self._parameters.stabilise_s, self.stabilise)
@@ -151,8 +113,7 @@ class Ring:
         self._stranger_asker.stop()
         self._merger.stop()
         self._stop_forming()
-        if self._fixing is not None:
-            self._fixing.stop()
+        self.way.stop()
         self.place.leave()
         self._announce()
 
@@ -186,7 +147,7 @@ class Ring:
             self._forming.round()
         elif self.place.mode is Mode.RING:
             self._stabiliser.begin()
-            self._fix_finger()
+            self.way.renew_finger(self._asker)
 
     def serve(self, sender: Contact, request: Request, respond: Respond) -> bool:
         """Answer a request of the ring's; whether it was one. See `Server.serve`."""
@@ -194,58 +155,32 @@ class Ring:
 
     def heard(self, contact: Contact) -> None:
         """Note an answer of a member of our own ring: a finger into another one would lead lookups astray."""
-        self.fingers.heard(contact)
+        self.way.fingers.heard(contact)
 
     def failed(self, contact: Contact) -> None:
         """Note that a member did not answer what it was asked about records: if it is a neighbour, see for ourselves."""
-        self.fingers.failed(contact.key)
+        self.way.fingers.failed(contact.key)
         if any(member.key == contact.key for member in self._neighbours()):
             self.stabilise()
 
     def closest(self, position: int) -> tuple[Contact, ...]:
-        """What an answer names: the best predecessors of a position that we know, the most useful first, and our successors.
-
-        While the ring forms these are all of its members, and nobody else: fingers may be left from another ring.
-        """
-        own = self.place.own.key
-        near = [member.contact for member in self._known()]
-        near.sort(key=lambda contact: clockwise(own, contact.key))
-        on_the_way = [contact for contact in near if between(own, contact.key, position)][-1:]
-        fingers = [] if self._forming is not None else self.fingers.closest(position, _NAMED)
-        return tuple({contact.key: contact for contact in (*on_the_way, *fingers, *near)}.values())
+        """What an answer names. See `Wayfinder.closest`."""
+        return self.way.closest(position)
 
     def begin_lookup(self, position: int, count: int) -> RingLookup:
         """Begin a lookup of the `count` members from a position on; drive it by its verbs."""
-        if self.place.is_member:
-            successors = [member.contact for member in self.place.successors]
-            return self._lookup(position, self.closest(position), count, successors)
-        return self._lookup(position, (*self.fingers.closest(position, _NAMED), *self._contacts()), count, None)
-
-    def _lookup(self, position: int, seeds: Sequence[Contact], count: int, successors: Sequence[Contact] | None) -> RingLookup:
-        rules = LookupRules(
-            count=count,
-            max_named=self._parameters.r + _NAMED + 2,
-            timeout=lambda contact: self.round_trips.timeout(contact.key),
-            patience=lambda contact: self.round_trips.patience(contact.key),
-            rtt=lambda contact: self.round_trips.rtt(contact.key),
-        )
-        return RingLookup(position, seeds, rules, own=self.place.own.contact, now=self._outside.time(), successors=successors)
-
-    def _begin_lookup_of_us(self, through: Sequence[Contact]) -> RingLookup:
-        return self._lookup(self.place.own.key, through, 0, None)
-
-    def _begin_lookup_for_owner(self, position: int, through: Sequence[Contact] | None) -> RingLookup:
-        return self.begin_lookup(position, 0) if through is None else self._lookup(position, through, 0, None)
-
-    def _contacts(self) -> list[Contact]:
-        """Whom to join through: of those met last, and those configured."""
-        found = {contact.key: contact for contact in (*self._acquaintances, *self.fingers) if contact.key != self.place.own.key}
-        return list(found.values())[:_SEEDS]
+        return self.way.begin_lookup(position, count)
 
     def _neighbours(self) -> list[Member]:
         before = self.place.predecessor
         members = {member.key: member for member in (*self.place.successors, *(() if before is None else (before,)))}
         return list(members.values())
+
+    def _begin_lookup_of_us(self, through: Sequence[Contact]) -> RingLookup:
+        return self.way.begin_lookup_through(self.place.own.key, through)
+
+    def _begin_lookup_for_owner(self, position: int, through: Sequence[Contact] | None) -> RingLookup:
+        return self.begin_lookup(position, 0) if through is None else self.way.begin_lookup_through(position, through)
 
     def _let_in(self, reply: JoinReply) -> None:
         if reply.verdict is Verdict.FORMING:
@@ -296,9 +231,9 @@ class Ring:
         self._rejoin()
 
     def _rejoin(self, through: Sequence[Contact] = ()) -> None:
-        for contact in (*self.fingers, *(member.contact for member in self._known())):
-            self._acquaintances.bury(contact)
-        self.fingers.clear()
+        for contact in (*self.way.fingers, *(member.contact for member in self._known())):
+            self.way.acquaintances.bury(contact)
+        self.way.fingers.clear()
         self._step_out()
         self._joiner.start(through)
 
@@ -318,19 +253,9 @@ class Ring:
         self._rejoin([winner])
 
     def _meet_another(self) -> None:
-        contact = self._acquaintances.next({member.key for member in self._neighbours()})
+        contact = self.way.acquaintances.next({member.key for member in self._neighbours()})
         if contact is not None:
             self._merger.meet(contact)
-
-    def _fix_finger(self) -> None:
-        last = self.place.successors.entries[-1:]
-        start = self.fingers.next_start(last[0].key) if last else None
-        if start is not None and self._fixing is None:
-            self._fixing = Finding(self._asker, self.begin_lookup(start, 1), self._fixed)
-            self._fixing.step()
-
-    def _fixed(self, _lookup: RingLookup) -> None:
-        self._fixing = None  # whoever answered on the way has been heard
 
     def _server_calls(self) -> ServerCalls:
         return ServerCalls(
@@ -359,7 +284,7 @@ class Ring:
 
     def _departed(self, member: Member, before: Member | None) -> None:
         self._changed(MemberLeft(member.contact))
-        self.fingers.failed(member.key)
+        self.way.fingers.failed(member.key)
         if self._forming is not None:
             self._forming.merge((Entry(member, Status.GONE),))
             return
@@ -369,8 +294,8 @@ class Ring:
             self._stabiliser.begin()
 
     def _buried(self, member: Member) -> None:
-        self.fingers.failed(member.key)
-        self._acquaintances.bury(member.contact)
+        self.way.fingers.failed(member.key)
+        self.way.acquaintances.bury(member.contact)
         self._changed(MemberDied(member.contact))
 
     def _place_changed(self) -> None:

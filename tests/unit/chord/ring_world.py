@@ -6,7 +6,8 @@ import random
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from peerstack_chord.maintenance import Ring, RingEvent
+from peerstack_chord.events import RingEvent
+from peerstack_chord.maintenance import Ring
 from peerstack_chord.messages import JoinReply, StateReply, Verdict
 from peerstack_chord.ring import Member, Mode, State, ideal
 from peerstack_chord.successors import SuccessorList

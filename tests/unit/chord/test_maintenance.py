@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 from peerstack_chord import ring
-from peerstack_chord.maintenance import MemberDied, MemberLeft, ModeChanged, PlaceChanged
+from peerstack_chord.events import MemberDied, MemberLeft, ModeChanged, PlaceChanged
 from peerstack_chord.messages import Depart, GetState, Join, JoinReply, Notify, NotMember, StateReply, Verdict
 from peerstack_chord.ring import Mode
 
@@ -54,7 +54,7 @@ def test_defect_2_a_dead_predecessor_is_noticed_and_replaced(r: int) -> None:
     world = form(r, SIX)
     world.crash(30)
     if r == 1:  # one place in the list cannot outlive its one entry: the node joins again
-        world.nodes[20].ring._acquaintances._configured[40] = contact(40)
+        world.nodes[20].ring.way.acquaintances._configured[40] = contact(40)
     world.run_until(lambda: is_ideal(world, 5), 60)
     before = world.nodes[40].ring.place.predecessor
     assert before is not None
@@ -105,11 +105,11 @@ def test_defect_8_fingers_drop_the_dead() -> None:
     world = form(2, [key << 250 for key in range(1, 30)])
     world.run(40)
     node = world.nodes[1 << 250]
-    (finger, *_) = [each for each in node.ring.fingers if each.key not in {entry.key for entry in node.ring.place.successors}]
+    (finger, *_) = [each for each in node.ring.way.fingers if each.key not in {entry.key for entry in node.ring.place.successors}]
     world.crash(finger.key)
     looked_up(world, node, (finger.key + 1) % (1 << 256), 1)
     world.run(1)
-    assert finger.key not in node.ring.fingers
+    assert finger.key not in node.ring.way.fingers
 
 
 def test_defect_9_a_member_serves_any_number_of_others() -> None:

@@ -106,7 +106,7 @@ class RingMachine(RuleBasedStateMachine):
                 node.ring._timers = type(node.ring._timers)(node)
                 node.ring._timers.every("stabilise", 1.0, node.ring.stabilise)
                 node.ring._timers.every("meet", 10.0, node.ring._meet_another)
-        self.world.run_until(self.is_quiet, 120)
+        self.world.run_until(self.is_quiet, 300)
         self.check()
 
     def is_quiet(self) -> bool:

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from peerstack_chord.fingers import FingerTable
-from peerstack_chord.lookup import LookupRules, RingLookup
+from peerstack_chord.lookup import RingLookup
+from peerstack_chord.lookup_rules import LookupRules
 from peerstack_chord.ring import between
 
 from peerstack.dht.contract import HopOutcome
