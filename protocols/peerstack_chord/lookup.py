@@ -23,7 +23,8 @@ from typing import Final
 
 from peerstack.dht.contract import Hop, HopOutcome
 from peerstack.dht.replica.contacts import KEY_BITS, Contact
-from peerstack_chord.lookup_rules import Ask, LookupRules
+from peerstack.dht.replica.routing import Ask
+from peerstack_chord.lookup_rules import LookupRules
 from peerstack_chord.ring import clockwise
 
 __all__ = ["RingLookup"]

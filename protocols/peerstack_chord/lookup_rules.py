@@ -1,4 +1,4 @@
-"""How a lookup on the ring goes about it, and what it asks for. See `lookup`."""
+"""How a lookup on the ring goes about it. See `lookup`."""
 
 from __future__ import annotations
 
@@ -7,15 +7,7 @@ from dataclasses import dataclass
 
 from peerstack.dht.replica.contacts import Contact
 
-__all__ = ["Ask", "LookupRules"]
-
-
-@dataclass(slots=True)
-class Ask:
-    """Send the lookup's question to this member."""
-
-    contact: Contact
-    timeout: float
+__all__ = ["LookupRules"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

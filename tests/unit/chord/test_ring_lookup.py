@@ -14,6 +14,7 @@ from peerstack_chord.ring import between
 
 from peerstack.dht.contract import HopOutcome
 from peerstack.dht.replica.contacts import Contact
+from peerstack.dht.replica.routing import Progress
 from tests.unit.chord.ring_world import contact
 
 Answer = Callable[[int, int], Sequence[int] | None]
@@ -171,6 +172,11 @@ def test_answers_nobody_asked_for_teach_nothing() -> None:
     progress.on_reply(contact(50), [contact(90)], 0.0)
     progress.on_reply(contact(70), [contact(91)], 0.0)
     assert [ask.contact.key for ask in progress.next(0.0)] == [50]
+
+
+def test_whatever_drives_a_lookup_can_drive_this_one() -> None:
+    progress: Progress = begin(100, 50)  # for the type checker
+    assert [ask.timeout for ask in progress.next(0.0)] == [10.0]
 
 
 def test_the_trace_tells_whom_it_asked_and_what_came_of_it() -> None:
