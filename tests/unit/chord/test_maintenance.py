@@ -6,6 +6,7 @@ from __future__ import annotations
 import pytest
 from peerstack_chord import ring
 from peerstack_chord.events import MemberDied, MemberLeft, ModeChanged, PlaceChanged
+from peerstack_chord.maintenance import Ring
 from peerstack_chord.messages import Depart, GetState, Join, JoinReply, Notify, NotMember, StateReply, Verdict
 from peerstack_chord.ring import Mode
 
@@ -249,3 +250,14 @@ def test_a_hundred_join_and_fingers_shorten_the_way() -> None:
     ordered = sorted(keys)
     position = ordered[57] - 1
     assert looked_up(world, world.nodes[ordered[3]], position, 4) == ordered[57:61]
+
+
+def test_who_does_not_serve_looks_up_through_its_contacts_and_never_joins() -> None:
+    world = form(3, SIX)
+    client = Node(world, contact(33))
+    client.ring = Ring(client.contact, world.parameters, client, client, client.events.append, incarnation=1)
+    client.ring.start([contact(60), contact(99)], joins=False)
+    assert looked_up(world, client, 25, 3) == [30, 40, 50]
+    world.run(20)
+    assert client.events == []
+    assert looked_up(world, client, 55, 1) == [60]
