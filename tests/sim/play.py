@@ -96,7 +96,8 @@ def below_floor(reports: Sequence[Report]) -> list[str]:
     if reports[0].scenario.no_floor:
         return []
     total = together(reports)
-    return [f"{share:.2%} of the {name} succeeded: {total}" for name, share in total.shares.items() if share < FLOORS[name]]
+    floors = {**FLOORS, "sure": reports[0].scenario.sure}
+    return [f"{share:.2%} of the {name} succeeded: {total}" for name, share in total.shares.items() if share < floors[name]]
 
 
 def together(reports: Sequence[Report]) -> Availability:
