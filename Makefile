@@ -29,6 +29,10 @@ $(VENV)/.tested: $(VENV)/.installed
 	@$(BIN)/python -m pip install --quiet --group dev
 	@touch $@
 
+$(VENV)/.figures: $(VENV)/.tested
+	@$(BIN)/python -m pip install --quiet --group figures
+	@touch $@
+
 install: $(VENV)/.installed ## Install into .venv, so that .venv/bin/peerstack is there
 
 demo: $(VENV)/.installed ## Seven daemons on this machine: put, get, a node dies, another leaves
@@ -52,8 +56,12 @@ kill-test: $(VENV)/.tested ## Kill a process that writes to a store 1,000 times 
 
 check: lint types contracts test ## All of the above
 
-sim: $(VENV)/.tested ## Play every scenario in virtual time with ten seeds (python -m tests.sim --help)
+sim: $(VENV)/.figures ## Play the scenarios with ten seeds; measure and draw the figures of docs/reference/simulation.md
 	@$(BIN)/python -m tests.sim
+	@for name in disjoint churn scale; do \
+	  $(BIN)/python -m tests.sim $$name >$(VENV)/$$name.json && mv $(VENV)/$$name.json docs/figures/$$name.json || exit 1; \
+	done
+	@$(BIN)/python -m tests.sim figures
 
 mutations: $(VENV)/.tested ## Put known defects back and see which scenario catches each
 	@$(BIN)/python -m tests.sim.mutations

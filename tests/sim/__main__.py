@@ -1,7 +1,10 @@
 """``python -m tests.sim COMMAND ...``: what the tests do, larger. Without a command: ``scenarios``.
 
 * ``scenarios [SCENARIO ...] [--seed N | --seeds N] [--size N] [--hosts]``: play scenarios, and judge them;
-* ``scale [--nodes N]``: what ten thousand nodes cost, and how their lookups do, as JSON.
+* ``scale [--nodes N]``: what ten thousand nodes cost, and how their lookups do, as JSON;
+* ``churn [--nodes N] [--hours N]``: a day of servers that come and crash, as JSON;
+* ``disjoint [--nodes N]``: lookups along disjoint paths among liars, as JSON;
+* ``figures [FIGURE ...]``: plots of those.
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-from tests.sim import scale
+from tests.sim import churn, disjoint, figures, scale
 from tests.sim.play import below_floor, play, together
 from tests.sim.scenarios import SCENARIOS
 
@@ -52,7 +55,13 @@ def play_scenarios(given: Sequence[str]) -> int:
     return 1 if failed else 0
 
 
-COMMANDS: Final[Mapping[str, Callable[[Sequence[str]], int]]] = {"scenarios": play_scenarios, "scale": scale.main}
+COMMANDS: Final[Mapping[str, Callable[[Sequence[str]], int]]] = {
+    "scenarios": play_scenarios,
+    "scale": scale.main,
+    "churn": churn.main,
+    "disjoint": disjoint.main,
+    "figures": figures.main,
+}
 
 
 def main(arguments: Sequence[str]) -> int:
