@@ -56,8 +56,8 @@ kill-test: $(VENV)/.tested ## Kill a process that writes to a store 1,000 times 
 
 check: lint types contracts test ## All of the above
 
-sim: $(VENV)/.figures ## Play the scenarios with ten seeds; measure and draw the figures of docs/reference/simulation.md
-	@$(BIN)/python -m tests.sim
+sim: $(VENV)/.figures ## Play the scenarios with ten seeds and twice the servers; measure and draw the figures of docs/reference/simulation.md
+	@$(BIN)/python -m tests.sim --times 2
 	@for name in disjoint churn scale; do \
 	  $(BIN)/python -m tests.sim $$name >$(VENV)/$$name.json && mv $(VENV)/$$name.json docs/figures/$$name.json || exit 1; \
 	done
