@@ -157,11 +157,11 @@ class RingLookup:
         return next((each.contact for each in reversed(self._candidates) if each.asked is _Asked.ANSWERED), None)
 
     def trace(self, now: float) -> tuple[Hop, ...]:
-        """What was asked of whom, in order of sending; distances are from the member clockwise to the position."""
+        """What was asked of whom, in order of sending; distances are from the position clockwise to the member."""
         return tuple(
             Hop(
                 peer=each.contact.peer_id,
-                distance=clockwise(each.contact.key, self.target),
+                distance=each.ahead,
                 depth=each.depth,
                 sent_at=each.sent_at - self._began,
                 seconds=now - each.sent_at if each.outcome is HopOutcome.PENDING else each.seconds,

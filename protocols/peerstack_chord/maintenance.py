@@ -157,6 +157,12 @@ class Ring:
         """Note an answer of a member of our own ring: a finger into another one would lead lookups astray."""
         self.way.fingers.heard(contact)
 
+    def meet(self, contact: Contact) -> None:
+        """See whether a server that is at hand is on another ring."""
+        if all(member.key != contact.key for member in self._known()):
+            self.way.acquaintances.bury(contact)
+            self._merger.meet(contact)
+
     def failed(self, contact: Contact) -> None:
         """Note that a member did not answer what it was asked about records: if it is a neighbour, see for ourselves."""
         self.way.fingers.failed(contact.key)

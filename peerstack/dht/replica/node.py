@@ -91,6 +91,10 @@ class DhtNode(ABC):
     def topology(self) -> dict[str, Any]:
         """Its surroundings as plain data."""
 
+    def _depart(self, done: Callable[[], None]) -> None:
+        """Give up this node's place among the others: everything is handed over, and the node stops next."""
+        done()
+
     # -- life
 
     @property
@@ -208,11 +212,14 @@ class DhtNode(ABC):
     def leave(self, *, timeout: float, finished: Callable[[LeaveReport], None]) -> None:
         """Hand everything over and go; the node answers nobody's writes from now on."""
 
-        def done(report: LeaveReport) -> None:
+        def handed_over(report: LeaveReport) -> None:
+            self._depart(lambda: gone(report))
+
+        def gone(report: LeaveReport) -> None:
             self.stop()
             finished(report)
 
-        Leaving(self.engine, timeout=timeout, finished=done).start()
+        Leaving(self.engine, timeout=timeout, finished=handed_over).start()
 
     def forget(self, finished: Callable[[tuple[PeerId, ...]], None]) -> None:
         """Count nobody any more who does not answer now: the operator says that they do not come back.

@@ -24,6 +24,7 @@ _OTHERS: Final = varint.encode(3 << 3 | 2)
 """The tag of an entry of ``Servers.others``."""
 
 _CLOCK: Final = b"clock"
+_INCARNATION: Final = b"incarnation"
 _SERVERS: Final = b"servers"
 _OWN: Final = b"own/"
 _TIME_BYTES: Final = 8
@@ -72,6 +73,18 @@ class NodeState:
     def save_clock(self, time: int, done: Callable[[bool], None]) -> None:
         """Keep a version time; `done` is called with whether it is committed."""
         self._table.put(_CLOCK, time.to_bytes(_TIME_BYTES, "big"), done=done)
+
+    def incarnation(self) -> int:
+        """The highest life of any run, where the DHT counts lives.
+
+        Raises:
+            StoreError: It cannot be read.
+        """
+        return int.from_bytes(self._table.get(_INCARNATION) or b"", "big")
+
+    def save_incarnation(self, incarnation: int) -> None:
+        """Keep the life that is lived."""
+        self._table.put(_INCARNATION, incarnation.to_bytes(_TIME_BYTES, "big"))
 
     def own_records(self) -> list[OwnRecord]:
         """What earlier runs renewed.

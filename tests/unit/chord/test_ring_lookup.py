@@ -187,9 +187,9 @@ def test_the_trace_tells_whom_it_asked_and_what_came_of_it() -> None:
     progress.on_failure(contact(90), 0.5, HopOutcome.UNREACHABLE)
     progress.next(0.5)
     assert [(hop.distance, hop.depth, hop.outcome, hop.learned) for hop in progress.trace(0.75)] == [
-        (50, 1, HopOutcome.ANSWERED, 2),
-        (10, 2, HopOutcome.UNREACHABLE, 0),
-        ((1 << 256) - 10, 2, HopOutcome.PENDING, 0),
+        ((1 << 256) - 50, 1, HopOutcome.ANSWERED, 2),
+        ((1 << 256) - 10, 2, HopOutcome.UNREACHABLE, 0),
+        (10, 2, HopOutcome.PENDING, 0),
     ]
     assert progress.trace(0.75)[2].seconds == 0.25
 
