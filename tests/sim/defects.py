@@ -43,6 +43,9 @@ PLACES: Final[dict[str, str]] = {
     "hand_to": "peerstack.dht.replica.replication:Replication.hand_to",
     "Holder.put": "peerstack.dht.replica.holder:Holder._put",
     "is_authoritative": "peerstack.dht.replica.neighbourhood:Neighbourhood.is_authoritative",
+    "reaches_majority": "peerstack.dht.replica.neighbourhood:Neighbourhood.reaches_majority",
+    "watch_silence": "peerstack.dht.replica.membership:Membership.watch_silence",
+    "Leaving.plan": "peerstack.dht.replica.leaving:Leaving._plan",
     "awaited": "peerstack.dht.replica.neighbourhood:Neighbourhood.awaited",
     "lookup.done": "peerstack_kad.lookup:LookupProgress.done",
     "lookup.on_failure": "peerstack_kad.lookup:LookupProgress.on_failure",
@@ -406,6 +409,24 @@ def hand_over_by_hash_of_hash(patch: Patch) -> None:
 
     patch.set("hand_over", hand_over)
     patch.set("hand_to", hand_to)
+
+
+def keep_authority(patch: Patch) -> None:
+    patch.set("reaches_majority", lambda _self, _since: True)
+
+
+def forget_on_return(patch: Patch) -> None:
+    real = patch.real("watch_silence")
+
+    def watch_silence(self: Any, now: float) -> None:
+        self._cut_off_at = float("-inf")
+        real(self, now)
+
+    patch.set("watch_silence", watch_silence)
+
+
+def leave_empty_handed(patch: Patch) -> None:
+    patch.set("Leaving.plan", lambda _self: None)
 
 
 # -- finding the way

@@ -174,6 +174,9 @@ _FOREIGN: Final = {
         {"what one holder missed it is sent in the next round": "monotone"},
         defects.never_replicate,
     ),
+    "leave-empty-handed": Mutation(
+        "who leaves hands nothing over", "go, rust, js, py", {"who leaves hands over first": "durable"}, defects.leave_empty_handed
+    ),
     "one-acknowledgement": Mutation(
         "one acknowledgement is success",
         "bmuller, hivemind",
@@ -192,6 +195,18 @@ _MORE: Final = {
         "rule",
         {"what is acknowledged is committed": "truthful"},
         defects.acknowledge_first,
+    ),
+    "keep-authority": Mutation(
+        "who was cut off still counts",
+        "rule",
+        {"who was cut off does not count when it is back": "monotone"},
+        defects.keep_authority,
+    ),
+    "forget-on-return": Mutation(
+        "who is back forgets at once whom it has not heard yet",
+        "rule",
+        {"who is back waits to hear of the others": "monotone"},
+        defects.forget_on_return,
     ),
     "no-restamp": Mutation(
         "a superseded put is not stamped anew", "rule", {"a put gets past a faster clock": "promise"}, defects.no_restamp

@@ -18,7 +18,7 @@ from peerstack_kad.keys import common_prefix
 from peerstack_kad.messages import AddProvider
 
 from peerstack.dht.parameters import NetworkParameters
-from peerstack.dht.replica.messages import GetValue, Pull, Push, PutValue, Request
+from peerstack.dht.replica.messages import GetValue, Offer, Pull, Push, PutValue, Request
 from peerstack.errors import QuorumNotMet
 from peerstack.testing import virtual_time
 from tests.sim.history import Found, Outcome
@@ -140,7 +140,8 @@ async def an_older_write_that_is_refused_does_not_shorten_the_newer(stage: Stage
 async def sweeping_takes_nothing_that_lives(stage: Stage) -> None:
     await stage.put_everywhere("swept", ttl=3000)
     await stage.put_everywhere("ended", ttl=30)
-    await asyncio.sleep(150)
+    await asyncio.sleep(40)
+    stage.sweep(*stage.nearest("swept"), *stage.nearest("ended"))
     await stage.world.get("swept", quiescent=True)
     await stage.world.get("ended", quiescent=True)
     stage.world.look()
@@ -304,6 +305,48 @@ async def an_own_copy_is_one_answer_of_several(stage: Stage) -> None:
     await stage.world.get("own", node=stale)
 
 
+@_schedule()
+async def who_was_cut_off_does_not_count_when_it_is_back(stage: Stage) -> None:
+    world = stage.world
+    away, misses = await _come_back(stage, "back")
+    world.network.nodes[away].node.meet(stage.contact(misses))
+    await stage.until(lambda: stage.counts(misses, away), "who was cut off does not come back")
+    await asyncio.sleep(1)
+    await world.get("back", node=stage.bystanders("back")[1])
+
+
+@_schedule()
+async def who_is_back_waits_to_hear_of_the_others(stage: Stage) -> None:
+    world = stage.world
+    away, misses = await _come_back(stage, "wait")
+    others = [number for number in world.network.up() if number not in stage.nearest("wait", 4)]
+    for number in (misses, *others):
+        world.network.nodes[away].node.meet(stage.contact(number))
+        await stage.ping(away, number)
+    await stage.until(lambda: stage.counts(misses, away), "who was cut off does not come back")
+    await asyncio.sleep(15)
+    await world.get("wait", node=stage.bystanders("wait")[1])
+
+
+async def _come_back(stage: Stage, name: str) -> tuple[int, int]:
+    """One holder is cut off for long, and back, but does not reach yet who holds what was written meanwhile; another holder missed that."""
+    world, (away, misses, *newer) = stage.world, stage.nearest(name, 4)
+    writer = stage.bystanders(name)[0]
+    await stage.put_everywhere(name)
+    await world.cut_off([away])
+    others = [number for number in world.network.up() if number != away]
+    await stage.until(lambda: not any(stage.counts(each, away) for each in others), "who is cut off is not forgotten")
+    await asyncio.sleep(5)  # the rest exchange
+    stage.lose([misses], *_WRITES)
+    stage.lose(newer, *_WRITES, Offer, Pull, sender=misses)
+    await stage.put(name, node=writer)
+    await world.heal()
+    stage.cut([away], newer)
+    stage.cut(newer, [away])
+    stage.hold_up(newer, 0.8, GetValue)
+    return away, misses
+
+
 # -- reads that have to succeed
 
 
@@ -409,6 +452,14 @@ async def a_displaced_copy_stays_until_everybody_responsible_has_it(stage: Stage
     await world.crash(keeps)
     await world.quiet()
     await world.get("displaced", quiescent=True)
+
+
+@_schedule()
+async def who_leaves_hands_over_first(stage: Stage) -> None:
+    await stage.put_everywhere("left")
+    for number in stage.nearest("left"):
+        assert await stage.world.leave(number), "a server could not hand over although nothing is wrong"
+    await stage.world.get("left", quiescent=True)
 
 
 @_schedule(size=32)

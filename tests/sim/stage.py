@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from peerstack.dht.parameters import NetworkParameters
 from peerstack.dht.records import Record, wire_key
 from peerstack.dht.replica.contacts import Contact, key_of, position_of
-from peerstack.dht.replica.messages import PutValue, Reply, Request
+from peerstack.dht.replica.messages import Ping, PutValue, Reply, Request
 from peerstack.dht.store import Rules
 from peerstack.identity import PrivateKey
 from tests.sim.disk import SlowDisk
@@ -20,7 +20,7 @@ from tests.sim.world import SMALL, World
 
 __all__ = ["BrokenPremise", "Stage", "is_absent", "require"]
 
-_PATIENCE_S = 60.0
+_PATIENCE_S = 600.0
 
 Act = Callable[[Callable[[], None]], object]
 """``(serve)``: what becomes of a request; it is answered where and when `serve` is called."""
@@ -127,6 +127,12 @@ class Stage:
         for target in targets:
             self.world.network.nodes[sender].node.engine.ask(self.contact(target), PutValue(record), lambda _reply, _now: None)
 
+    async def ping(self, sender: int, target: int) -> None:
+        """Let one server ask another whether it is there, and wait for the answer."""
+        answered = asyncio.Event()
+        self.world.network.nodes[sender].node.engine.ask(self.contact(target), Ping(), lambda _reply, _now: answered.set())
+        await answered.wait()
+
     # -- what happens
 
     async def put(self, name: str, *, node: int | None = None, ttl: float | None = 3500.0) -> Write:
@@ -188,6 +194,12 @@ class Stage:
             replication = self.world.network.nodes[number].node.replication
             replication.repair()
             await self.until(lambda replication=replication: not replication.running, "a repair round does not end")  # type: ignore[misc]
+
+    def sweep(self, *numbers: int) -> None:
+        """Let servers sweep their stores, all at once."""
+        for number in numbers:
+            node = self.world.network.nodes[number]
+            node.store.sweep(node.outside.wall_us(), done=lambda _swept: None)
 
     async def until(self, condition: Callable[[], bool], premise: str) -> None:
         """Wait for what has to come about."""
