@@ -17,7 +17,9 @@ from peerstack.dht.replica.messages import Done, FindNode, NodesReply, Ping, Req
 from peerstack.dht.replica.peers import ContactReader, encode_peers
 from peerstack.errors import InvalidMessage
 from peerstack.rpc.codec import ReplyFrame, RequestFrame
-from peerstack_kad.codec_parts import CLOSER, MAX_PROVIDERS, PROVIDER, check_key, parse_message, read_provided
+from peerstack.rpc.data_messages import CLOSER
+from peerstack.rpc.data_parts import check_key
+from peerstack_kad.codec_parts import MAX_PROVIDERS, PROVIDER, parse_message, read_provided
 from peerstack_kad.messages import AddProvider, GetProviders, GetRaw, ProvidersReply, PutRaw, RawReply, Taken
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from peerstack.errors import InvalidPeerId
 from peerstack.identity import PeerId
 from peerstack.wire import varint
 
-__all__ = ["ContactReader", "encode_peers"]
+__all__ = ["ContactReader", "encode_peer", "encode_peers"]
 
 _MAX_ADDRESSES: Final = 16
 _MAX_ADDRESS_BYTES: Final = 1024
@@ -25,13 +25,29 @@ def encode_peers(tag: bytes, contacts: Iterable[Contact]) -> bytes:
     return b"".join([tag + (contact.encoded or _encode_contact(contact)) for contact in contacts])
 
 
-def _encode_contact(contact: Contact) -> bytes:
-    from peerstack.dht.pb.peers_pb2 import Peer
+def encode_peer(contact: Contact, max_bytes: int) -> bytes:
+    """One peer, with as many of its first addresses as there is room for.
 
+    Args:
+        contact: The peer.
+        max_bytes: At least what its id takes.
+    """
     addresses = contact.addresses[:_MAX_ADDRESSES]
-    body = Peer(id=contact.peer_id.to_bytes(), addrs=addresses, connection=Peer.CAN_CONNECT).SerializeToString()
+    while len(body := _body(contact, addresses)) > max_bytes and addresses:
+        addresses = addresses[:-1]
+    return body
+
+
+def _encode_contact(contact: Contact) -> bytes:
+    body = _body(contact, contact.addresses[:_MAX_ADDRESSES])
     contact.encoded = varint.encode(len(body)) + body
     return contact.encoded
+
+
+def _body(contact: Contact, addresses: tuple[bytes, ...]) -> bytes:
+    from peerstack.dht.pb.peers_pb2 import Peer
+
+    return Peer(id=contact.peer_id.to_bytes(), addrs=addresses, connection=Peer.CAN_CONNECT).SerializeToString()
 
 
 class ContactReader:
@@ -51,6 +67,10 @@ class ContactReader:
             if contact is not None:
                 found.append(contact)
         return tuple(found)
+
+    def read(self, data: bytes) -> Contact | None:
+        """One peer; None if these bytes are none."""
+        return self._known.get(data) or self._read(data)
 
     def _read(self, data: bytes) -> Contact | None:
         from google.protobuf.message import DecodeError
