@@ -14,6 +14,7 @@ from typing import Final
 from peerstack.dht.records import Record
 from peerstack.dht.replica.contacts import Contact, key_bytes
 from peerstack.dht.replica.engine import Engine
+from peerstack.dht.replica.geometry import closest
 from peerstack.dht.replica.limits import MAX_PAGE_BYTES, MAX_PAGE_RECORDS
 from peerstack.dht.replica.locating import Locate
 from peerstack.dht.replica.messages import FindNode, Offer, OfferAnswer, Offered, OfferReply, Push, PushReply, Reply
@@ -79,6 +80,7 @@ class Round:
         self._awaited = 0
         self._duties: list[_Duty] = []
         self._distant: list[Record] = []
+        self._looked = False  # for the sets of the displaced records of this page
         self._last: Cursor | None = None
         self._over = False
 
@@ -104,6 +106,7 @@ class Round:
         self._last = (page[-1].position, page[-1].subkey)
         self._duties = []
         self._distant = []
+        self._looked = False
         for record in page:
             if engine.hood.knows(int.from_bytes(record.position, "big")):
                 self._plan_for(record)
@@ -193,6 +196,9 @@ class Round:
         self._awaited -= 1
         if self._awaited or self._over:
             return
+        if not self._looked:
+            self._looked = True
+            self._distant += self._unconfirmed()
         if self._distant:
             self._look_up(self._distant.pop())
             return
@@ -207,7 +213,7 @@ class Round:
         def found(locate: Locate) -> None:
             if self._over:
                 return
-            targets = [contact for contact in locate.contacts if contact.key != engine.own.key]
+            targets = self._closest_of(locate.contacts, position)
             if locate.complete and len(targets) == engine.parameters.replicas:
                 duty = _Duty(record, targets, members_digest(targets), displaced=True)
                 self._duties.append(duty)
@@ -217,6 +223,17 @@ class Round:
         request = FindNode(b"", position)
         Locate(engine, request, count=engine.parameters.replicas, trace=False, timeout=_LOOKUP_TIMEOUT_S, finished=found).start()
 
+    def _closest_of(self, contacts: Iterable[Contact], position: int) -> list[Contact]:
+        """The set among these, and, of what lies nearby, among those counted."""
+        engine = self._engine
+        counted = engine.hood.responsible(position) if engine.hood.knows(position) else []
+        known = {contact.key: contact for contact in (*contacts, *counted) if contact.key != engine.own.key}
+        return [known[key] for key in closest(engine.geometry, known, position, engine.parameters.replicas)]
+
+    def _unconfirmed(self) -> list[Record]:
+        """Displaced records of which somebody we took for responsible does not say so: newcomers may be that we have not met."""
+        return [duty.record for duty in self._duties if duty.displaced and duty.confirmed < len(duty.targets)]
+
     def _drop_displaced(self) -> None:
         """Let go of what all responsible servers have confirmed to hold."""
         hood = self._engine.hood
@@ -225,7 +242,7 @@ class Round:
             if not duty.displaced or duty.confirmed < len(duty.targets) or not hood.settled:
                 continue
             position = int.from_bytes(duty.record.position, "big")
-            if hood.knows(position) and members_digest(hood.responsible(position)) != duty.members:
+            if members_digest(self._closest_of(duty.targets, position)) != duty.members:
                 continue  # the set has changed since
             dropped.append(duty.record)
         if not dropped:
