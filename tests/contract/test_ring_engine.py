@@ -7,14 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from peerstack_chord.geometry import RingGeometry
-from peerstack_kad.node import KademliaNode
 
 from peerstack.dht.contract import Hop, HopOutcome
-from peerstack.dht.parameters import NetworkParameters
+from peerstack.dht.parameters import CHORD_PRESETS, NetworkParameters
 from peerstack.dht.replica.contacts import Contact, key_of
 from peerstack.dht.replica.geometry import closest
 from peerstack.dht.replica.locating import Locate
@@ -25,7 +24,7 @@ from peerstack.dht.replica.rtt import RoundTrips
 from peerstack.dht.replica.settings import NodeParts
 from peerstack.dht.replica.topology import describe, describe_peer
 from peerstack.testing.dht_conformance import DhtConformance, DhtNetwork
-from tests.sim.kad_network import NodeOptions, SimulatedKademlia
+from tests.sim.node_network import NodeOptions, SimulatedNetwork
 
 RING = RingGeometry()
 STALE_AFTER = 5
@@ -208,11 +207,13 @@ class RingNode(DhtNode):
         pass
 
 
-class SimulatedRing(SimulatedKademlia):
-    """The simulated network, with other nodes."""
+class SimulatedRing(SimulatedNetwork[RingNode]):
+    """A network of them."""
 
-    def make_node(self, parts: NodeParts, _options: NodeOptions) -> KademliaNode:
-        return cast("KademliaNode", RingNode(parts))  # it is asked for nothing that only Kademlia's have
+    preset = CHORD_PRESETS["local"]
+
+    def make_node(self, parts: NodeParts, _options: NodeOptions) -> RingNode:
+        return RingNode(parts)
 
     def responsible(self, position: int, servers: Iterable[int], count: int) -> list[int]:
         by_key = {key_of(self.peer_id(number)): number for number in servers}

@@ -1,0 +1,401 @@
+"""Many nodes of one DHT in one process, over a message network in virtual time: the plugin unchanged above its `rpc` seam."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Generic, Self, TypeVar
+
+from peerstack.dht.clock import to_microseconds
+from peerstack.dht.contract import Dht
+from peerstack.dht.namespaces import Namespaces
+from peerstack.dht.parameters import NetworkParameters
+from peerstack.dht.replica.contacts import Contact
+from peerstack.dht.replica.messages import Reply, Request
+from peerstack.dht.replica.node import DhtNode
+from peerstack.dht.replica.persistence import NodeState
+from peerstack.dht.replica.seam import Rpc, RpcDone
+from peerstack.dht.replica.settings import NodeParts, NodeSettings
+from peerstack.dht.store import MemoryStore, RecordStore, Rules, StoreLimits
+from peerstack.dht_plugin.calls import DhtCalls
+from peerstack.errors import Closed, DeadlineExceeded, PeerstackError
+from peerstack.identity import PeerId, PrivateKey
+from peerstack.testing.dht_conformance import DhtNetwork
+from peerstack.testing.message_network import LinkModel, MessageNetwork
+from peerstack.testing.virtual_time import EPOCH, Timer, VirtualTimeLoop
+
+__all__ = ["LoopOutside", "NetworkNode", "NodeOptions", "Serve", "SimulatedNetwork"]
+
+NodeT = TypeVar("NodeT", bound=DhtNode)
+
+Serve = Callable[["NetworkNode[Any]", Contact, Request, Callable[[Reply], None]], bool]
+"""``(node, sender, request, respond)`` -> whether it answered in the node's stead: how a malicious node behaves."""
+
+_FIRST_CLIENT = 1_000_000
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NodeOptions:
+    """What one node has of its own."""
+
+    identity: PrivateKey | None = None
+    skew_s: float = 0.0
+    """How far its wall clock is ahead."""
+    store: RecordStore | None = None
+    """Its disk; None is a new and empty one."""
+    state: NodeState | None = None
+    """What it remembers beside its records; None is nothing."""
+    limits: StoreLimits | None = None
+    namespaces: Namespaces | None = None
+    """What it serves; None is what the network serves."""
+    behaviour: Serve | None = None
+    disjoint_paths: int = 1
+    parallelism: int = 10
+    """Requests of one lookup under way at once."""
+
+
+class LoopOutside:
+    """Clocks and timers of the running loop.
+
+    Args:
+        seed: Of the random bits.
+        skew_s: How far the node's wall clock is ahead.
+
+    Attributes:
+        timers: How many are set.
+        mid_period: Whether timers set now end at a random moment of their time: whoever sets them is taken to have done so before.
+    """
+
+    __slots__ = ("_drawn", "_loop", "_seed", "_wall_s", "mid_period", "timers")
+
+    def __init__(self, seed: object, *, skew_s: float = 0.0) -> None:
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, VirtualTimeLoop)
+        self._seed = f"kademlia {seed}"
+        self._drawn = 0
+        self._wall_s = EPOCH + skew_s
+        self._loop = loop
+        self.timers = 0
+        self.mid_period = False
+
+    def time(self) -> float:
+        """Seconds of the loop's clock."""
+        return self._loop.time()
+
+    def wall_us(self) -> int:
+        """The virtual wall clock."""
+        return to_microseconds(self._wall_s + self._loop.time())
+
+    def call_later(self, delay: float, callback: Callable[[], None]) -> Callable[[], None]:
+        """Set a timer."""
+        self.timers += 1
+        if self.mid_period:
+            delay *= self.random_bits(32) / (1 << 32)
+        timer = _Timer(self, callback)
+        timer.set = self._loop.schedule(delay, timer.fire)
+        return timer.cancel
+
+    def random_bits(self, count: int) -> int:
+        """Seeded random bits: hashed, where a `random.Random` would be 2.5 kB for each of many nodes."""
+        self._drawn += 1
+        drawn = hashlib.shake_128(f"{self._seed} {self._drawn}".encode()).digest((count + 7) // 8)
+        return int.from_bytes(drawn, "big") >> -count % 8
+
+    def unschedule(self, timer: Timer) -> None:
+        """Cancel a timer of the loop."""
+        self._loop.unschedule(timer)
+
+
+class _Timer:
+    """One timer of a node, counted while it is set."""
+
+    __slots__ = ("_callback", "_outside", "set")
+
+    def __init__(self, outside: LoopOutside, callback: Callable[[], None]) -> None:
+        self._outside = outside
+        self._callback: Callable[[], None] | None = callback
+        self.set: Timer
+
+    def fire(self) -> None:
+        callback = self._end()
+        if callback is not None:
+            callback()
+
+    def cancel(self) -> None:
+        if self._end() is not None:
+            self._outside.unschedule(self.set)
+
+    def _end(self) -> Callable[[], None] | None:
+        callback, self._callback = self._callback, None
+        if callback is not None:
+            self._outside.timers -= 1
+        return callback
+
+
+class _WatchedRpc:
+    """Counts a node's open requests, and notes each in the network's trace."""
+
+    def __init__(self, node: NetworkNode[Any], rpc: Rpc, trace: Callable[[NetworkNode[Any], Contact, Request], None] | None) -> None:
+        self.open = 0
+        self._node = node
+        self._rpc = rpc
+        self._trace = trace
+
+    def request(self, peer: Contact, message: Request, timeout: float, done: RpcDone) -> None:
+        self.open += 1
+        if self._trace is not None:
+            self._trace(self._node, peer, message)
+
+        def answered(reply: Reply | PeerstackError, now: float) -> None:
+            self.open -= 1
+            done(reply, now)
+
+        self._rpc.request(peer, message, timeout, answered)
+
+
+class NetworkNode(DhtCalls, Generic[NodeT]):
+    """One node on a message network.
+
+    Attributes:
+        number: Its number in the network.
+        key: Its identity.
+        contact: How others know it.
+        serving: Whether it is a server.
+        incarnation: How often it was restarted.
+        options: What it has of its own.
+        store: What it holds.
+        state: What it remembers beside that.
+        outside: Its clocks.
+        rpc: Its way into the network.
+    """
+
+    def __init__(
+        self, network: SimulatedNetwork[NodeT], number: int, options: NodeOptions, *, serving: bool = True, incarnation: int = 0
+    ) -> None:
+        self.number = number
+        self.key = options.identity or PrivateKey.from_seed(hashlib.sha256(f"node {number} of {network.seed}".encode()).digest())
+        self.contact = Contact.of(self.key.peer_id)
+        self.serving = serving
+        self.incarnation = incarnation
+        self.options = options
+        namespaces = options.namespaces or network.namespaces
+        rules = Rules(namespaces=namespaces, parameters=network.parameters, limits=options.limits or StoreLimits())
+        self.store = options.store or MemoryStore(rules)
+        self.state = options.state or NodeState()
+        self._network = network
+        self._up = True
+        self.outside = LoopOutside(f"{network.seed} {number} {incarnation}", skew_s=options.skew_s)
+        self.rpc = _WatchedRpc(self, network.messages.attach(self.contact.peer_id, self._handle), network.watch)
+        settings = NodeSettings(
+            parameters=network.parameters,
+            namespaces=namespaces,
+            serving=serving,
+            founder=number == 0 and (incarnation == 0 or options.state is not None),
+            state=self.state,
+        )
+        parts = NodeParts(own=self.contact, signer=self.key, store=self.store, rpc=self.rpc, outside=self.outside, settings=settings)
+        self._node = network.make_node(parts, options)
+
+    @property
+    def node(self) -> NodeT:
+        """The node."""
+        if not self._up:
+            raise Closed("the node is down")
+        return self._node
+
+    @property
+    def is_up(self) -> bool:
+        """Whether it runs."""
+        return self._up
+
+    def stop(self) -> None:
+        """End it."""
+        self._up = False
+        self._node.stop()
+
+    def _handle(self, sender: PeerId, request: Any, respond: Callable[[Reply], None]) -> None:
+        if self.serving and self._up:
+            asker = self._network.by_peer[sender]
+            if self.options.behaviour is None or not self.options.behaviour(self, asker.contact, request, respond):
+                self._node.serve(asker.contact, request, respond, is_server=asker.serving)
+
+
+class SimulatedNetwork(DhtNetwork, ABC, Generic[NodeT]):
+    """A network of one DHT's nodes.
+
+    Attributes:
+        seed: Same seed, same run.
+        messages: The message network.
+        nodes: Servers, by number.
+        clients: Nodes that serve nobody.
+        by_peer: All of them.
+        requests: How many were sent so far, by kind, if there is a trace.
+
+    Args:
+        seed: Same seed, same run.
+        parameters: The network's.
+        links: How messages travel.
+        trace: Whether to keep a digest of every request sent.
+    """
+
+    preset: ClassVar[NetworkParameters]
+    """Its parameters, where none are given."""
+
+    def __init__(
+        self,
+        seed: int | str = 0,
+        *,
+        parameters: NetworkParameters | None = None,
+        links: LinkModel | None = None,
+        trace: bool = False,
+    ) -> None:
+        self.seed = seed
+        self.parameters = parameters or self.preset
+        self.namespaces = Namespaces()
+        self.messages = MessageNetwork(seed, links)
+        self.nodes: list[NetworkNode[NodeT]] = []
+        self.clients: list[NetworkNode[NodeT]] = []
+        self.by_peer: dict[PeerId, NetworkNode[NodeT]] = {}
+        self.requests: Counter[str] = Counter()
+        self._digest = hashlib.sha256() if trace else None
+
+    @abstractmethod
+    def make_node(self, parts: NodeParts, options: NodeOptions) -> NodeT:
+        """Make what a simulated node runs."""
+
+    @classmethod
+    async def open(
+        cls, size: int, *, seed: int | str = 0, parameters: NetworkParameters | None = None, links: LinkModel | None = None
+    ) -> Self:
+        """Start a network of `size` servers, one after the other."""
+        network = cls(seed, parameters=parameters, links=links)
+        for _ in range(size):
+            await network.add()
+        return network
+
+    @property
+    def size(self) -> int:
+        """Servers ever started."""
+        return len(self.nodes)
+
+    @property
+    def trace(self) -> str:
+        """The digest of every request sent so far, of whom to whom and when."""
+        return self._digest.hexdigest() if self._digest is not None else ""
+
+    @property
+    def watch(self) -> Callable[[NetworkNode[Any], Contact, Request], None] | None:
+        """Told of every request that is sent; None where nobody wants to know."""
+        return self._note if self._digest is not None else None
+
+    def _note(self, node: NetworkNode[NodeT], peer: Contact, message: Request) -> None:
+        digest = self._digest
+        assert digest is not None
+        kind = type(message).__name__
+        self.requests[kind] += 1
+        digest.update(f"{self.messages.loop.time():.9f} {node.number} {peer.key:x} {kind}\n".encode())
+
+    def up(self) -> list[int]:
+        """Servers that run and are not leaving."""
+        return [node.number for node in self.nodes if node.is_up and not node.node.engine.holder.leaving]
+
+    def dht(self, number: int) -> NetworkNode[NodeT]:
+        """A server, or a client by its number."""
+        return self.clients[number - _FIRST_CLIENT] if number >= _FIRST_CLIENT else self.nodes[number]
+
+    def peer_id(self, number: int) -> PeerId:
+        """Its peer id."""
+        return self.nodes[number].contact.peer_id
+
+    def start(self, options: NodeOptions | None = None) -> NetworkNode[NodeT]:
+        """Start a server without waiting for it."""
+        node = NetworkNode(self, len(self.nodes), options or NodeOptions())
+        self.nodes.append(node)
+        self._begin(node)
+        return node
+
+    async def add(self, options: NodeOptions | None = None) -> int:
+        """Start a server and wait until its word counts."""
+        node = self.start(options)
+        await self._until_ready(node)
+        return node.number
+
+    async def add_client(self) -> Dht:
+        """Start a client."""
+        node = NetworkNode(self, _FIRST_CLIENT + len(self.clients), NodeOptions(), serving=False)
+        self.clients.append(node)
+        self._begin(node)
+        await self._until_ready(node)
+        return node
+
+    async def crash(self, number: int) -> None:
+        """Kill a server and its machine."""
+        self.messages.crash(self.peer_id(number))
+        self.nodes[number].stop()
+
+    async def restart(self, number: int) -> None:
+        """Start it again with an empty store; wait until its word counts."""
+        await self.revive(number, self.nodes[number].options)
+
+    async def restart_with_disk(self, *numbers: int) -> None:
+        """Start servers again, at once, with what they held and remembered; wait until their word counts."""
+        for number in numbers:
+            before = self.nodes[number]
+            options = replace(before.options, store=before.store, state=before.state)
+            node = self.nodes[number] = NetworkNode(self, number, options, incarnation=before.incarnation + 1)
+            self.by_peer[node.contact.peer_id] = node
+        for number in numbers:
+            self.nodes[number].node.start()
+        for number in numbers:
+            await self._until_ready(self.nodes[number])
+
+    async def revive(self, number: int, options: NodeOptions, *, wait: bool = True) -> None:
+        """Start a server again, under its identity."""
+        node = self.nodes[number] = NetworkNode(self, number, options, incarnation=self.nodes[number].incarnation + 1)
+        self._begin(node)
+        if wait:
+            await self._until_ready(node)
+
+    async def leave(self, number: int) -> None:
+        """Leave gracefully."""
+        await self.nodes[number].leave()
+        self.go(number)
+
+    def go(self, number: int) -> None:
+        """Take a server that has left away."""
+        self.messages.detach(self.peer_id(number))
+        self.nodes[number].stop()
+
+    async def partition(self, *sides: set[int]) -> None:
+        """Cut."""
+        self.messages.partition(*([self.peer_id(number) for number in sorted(side)] for side in sides))
+
+    async def heal(self) -> None:
+        """Undo."""
+        self.messages.heal()
+
+    async def close(self) -> None:
+        """Stop everything."""
+        for node in (*self.nodes, *self.clients):
+            node.stop()
+        await asyncio.sleep(0)
+
+    @abstractmethod
+    def responsible(self, position: int, servers: Iterable[int], count: int) -> list[int]:
+        """The servers closest to a position, by brute force."""
+
+    def _begin(self, node: NetworkNode[NodeT]) -> None:
+        self.by_peer[node.contact.peer_id] = node
+        contacts = [other.contact for other in self.nodes if other is not node and other.is_up][:3]
+        node.node.start(contacts)
+
+    async def _until_ready(self, node: NetworkNode[NodeT]) -> None:
+        deadline = asyncio.get_running_loop().time() + 3 * self.parameters.forget_s
+        while not node.node.ready:
+            if asyncio.get_running_loop().time() > deadline:
+                raise DeadlineExceeded(f"a node is not ready: {node.node.topology()}")
+            await asyncio.sleep(0.05)
