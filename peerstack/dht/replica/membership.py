@@ -46,6 +46,7 @@ class Membership:
         self._changed = changed
         self._outside = engine.outside
         self._takeover: TakeOver | None = None
+        self._cut_off_at = self._outside.time()  # when the majority was last out of sight
         self._met: dict[int, float] = {}  # when we last pulled from a server that was not counted, by position
 
     def found(self) -> None:
@@ -132,16 +133,21 @@ class Membership:
             self.meet_strangers()  # who was too far away may be near now
 
     def watch_silence(self, now: float) -> None:
-        """Count nobody any more who was silent for too long, and claim nothing while the majority is out of sight."""
+        """Count nobody any more who was silent for too long, and claim nothing while the majority is out of sight.
+
+        While this node was down or cut off, the silence was its own: once it is back, everybody has some time to be heard of.
+        """
         parameters, hood = self.engine.parameters, self.engine.hood
         if not hood.reaches_majority(now - parameters.authority_loss_s):
+            self._cut_off_at = now
             if hood.settled:
                 self._settings.warn(
                     "cut off from the majority of the servers known: this node's word counts no more until it has taken over again"
                 )
                 self.take_over(settled=False)
             return
-        gone = hood.silent_since(now - parameters.forget_s)
+        back_for_long = now - self._cut_off_at >= parameters.forget_s - parameters.authority_loss_s
+        gone = hood.silent_since(now - parameters.forget_s) if back_for_long else []
         for member in gone:
             member.gone = True
             self.acquaintances.lost(member.contact)
