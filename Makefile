@@ -5,9 +5,10 @@
 VENV := .venv
 BIN := $(VENV)/bin
 KILLS ?= 1000
+DHTS ?= kad chord
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint types contracts check kill-test protos sim mutations model wheel-test lowest-test interop interop-kad bench kad-bench microbench clean
+.PHONY: help install demo test lint types contracts check kill-test daemon-kill-test protos sim mutations model wheel-test lowest-test interop interop-kad bench kad-bench microbench clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -53,6 +54,9 @@ contracts: $(VENV)/.tested ## Check which package imports which
 
 kill-test: $(VENV)/.tested ## Kill a process that writes to a store 1,000 times (KILLS=...), and look for what it acknowledged
 	@PEERSTACK_KILLS=$(KILLS) $(BIN)/python -m pytest -s tests/integration/test_store_kill.py
+
+daemon-kill-test: $(VENV)/.tested ## Kill one daemon after the other for two minutes while a client writes and reads, once for each DHT
+	@$(BIN)/python -m tests.integration.rolling_kills $(DHTS)
 
 check: lint types contracts test ## All of the above
 
