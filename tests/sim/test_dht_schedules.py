@@ -6,13 +6,19 @@ import asyncio
 import random
 from collections.abc import Awaitable
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 
 from peerstack.errors import DeadlineExceeded, KeyNotFound, QuorumNotMet, Unavailable
 from peerstack.testing import virtual_time
 from peerstack.testing.message_network import LinkModel
+from tests.sim.chord_network import SimulatedChord
 from tests.sim.kad_network import SimulatedKademlia
+from tests.sim.node_network import SimulatedNetwork
+
+Network = SimulatedNetwork[Any]
+NETWORKS: list[type[Network]] = [SimulatedKademlia, SimulatedChord]
 
 _KEYS = 6
 _TTL_S = 3500.0
@@ -34,7 +40,7 @@ class Truth:
 class Schedule:
     """One run."""
 
-    def __init__(self, seed: int, network: SimulatedKademlia) -> None:
+    def __init__(self, seed: int, network: Network) -> None:
         self.network = network
         self.random = random.Random(f"schedule {seed}")
         self.truth = [Truth() for _ in range(_KEYS)]
@@ -157,8 +163,8 @@ class Schedule:
         return "\n".join([*self.log[-60:], failure])
 
 
-async def play(seed: int, *, steps: int, links: LinkModel) -> Schedule:
-    network = await SimulatedKademlia.open(4, seed=seed, links=links)
+async def play(kind: type[Network], seed: int, *, steps: int, links: LinkModel) -> Schedule:
+    network = await kind.open(4, seed=seed, links=links)
     schedule = Schedule(seed, network)
     try:
         await schedule.run(steps)
@@ -167,14 +173,16 @@ async def play(seed: int, *, steps: int, links: LinkModel) -> Schedule:
     return schedule
 
 
+@pytest.mark.parametrize("kind", NETWORKS)
 @pytest.mark.parametrize("seed", range(12))
-def test_no_acknowledged_write_is_lost_or_rolled_back(seed: int) -> None:
+def test_no_acknowledged_write_is_lost_or_rolled_back(seed: int, kind: type[Network]) -> None:
     links = LinkModel(loss=(0.0, 0.03, 0.15)[seed % 3], duplication=0.02 * (seed % 2))
-    schedule = virtual_time.run(play(seed, steps=80, links=links))
+    schedule = virtual_time.run(play(kind, seed, steps=80, links=links))
     assert schedule.confirmed > schedule.reads / 2, schedule.story("too little was confirmed for this to prove anything")
 
 
-def test_the_same_seed_gives_the_same_run() -> None:
-    stories = [virtual_time.run(play(3, steps=40, links=LinkModel(loss=0.01))) for _ in range(2)]
+@pytest.mark.parametrize("kind", NETWORKS)
+def test_the_same_seed_gives_the_same_run(kind: type[Network]) -> None:
+    stories = [virtual_time.run(play(kind, 3, steps=40, links=LinkModel(loss=0.01))) for _ in range(2)]
     assert stories[0].log == stories[1].log
     assert stories[0].network.messages.messages == stories[1].network.messages.messages
