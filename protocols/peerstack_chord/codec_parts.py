@@ -9,6 +9,7 @@ from peerstack.dht.replica.contacts import Contact
 from peerstack.dht.replica.peers import ContactReader, encode_peer
 from peerstack.errors import InvalidMessage
 from peerstack.rpc.data_messages import Fields
+from peerstack_chord.forming import MAP_ENTRIES_PER_PLACE
 from peerstack_chord.messages import Entry, Status, Verdict
 from peerstack_chord.place import MAX_INCARNATION
 from peerstack_chord.ring import Member, Mode, State
@@ -20,7 +21,7 @@ __all__ = [
     "MAX_ENTRIES",
     "MAX_ERA",
     "MAX_MEMBER_BYTES",
-    "MAX_SUCCESSORS",
+    "MAX_R",
     "MemberReader",
     "read_mode",
     "read_verdict",
@@ -31,10 +32,10 @@ __all__ = [
 
 MAX_MEMBER_BYTES: Final = 1024
 """Of a member as a peer: who has more addresses names as many as fit."""
-MAX_SUCCESSORS: Final = 64
-"""Entries of a successor list."""
 MAX_ENTRIES: Final = 512
 """Entries of a map."""
+MAX_R: Final = MAX_ENTRIES // MAP_ENTRIES_PER_PLACE - 2
+"""Entries of a successor list: the map of a ring of r + 2 members has to fit into one message."""
 MAX_ERA: Final = 1 << 62
 """No ring is small that often: higher ones are not believed."""
 
@@ -117,8 +118,8 @@ class MemberReader:
 
     def read_state(self, message: chord_pb2.Message) -> State:
         """Where the member that answers says it stands."""
-        if len(message.successors) > MAX_SUCCESSORS:
-            raise InvalidMessage(f"{len(message.successors)} successors are over the limit of {MAX_SUCCESSORS}")
+        if len(message.successors) > MAX_R:
+            raise InvalidMessage(f"{len(message.successors)} successors are over the limit of {MAX_R}")
         member, before = self.read(message.member), self.read_predecessor(message)
         successors = tuple(map(self.read, message.successors))
         return State(member, read_mode(message.mode), self.read_era(message), before, successors)

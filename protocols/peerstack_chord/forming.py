@@ -1,17 +1,21 @@
 """The ring while it is small: everybody knows everybody, from a map that all merge alike.
 
-Chord's invariant needs r + 1 members to begin with. Up to then, and until the next one is known to all, every member keeps a map: node ->
-(life, joining or up or gone). Of two entries for one node the higher life counts, and of one life the later standing; so maps can be
+Chord's invariant needs r + 1 members to begin with. Up to then, and until the next one is known to all, every member keeps a map: node
+-> (life, joining or up or leaving or gone). Of two entries for one node the higher life counts, and of one life the later standing; so maps can be
 merged in any order. A live member that finds itself gone begins a higher life. Where everybody stands follows from the sorted map.
 
 A node has joined when everybody on the map confirmed it, by answering with the newcomer on its own map; then it says that it is up. When
 all of at least r + 2 that are up confirmed the very same map, the ring has formed, and each is told so by whoever it asks next. Who is
 still joining then is not counted: nobody's list may depend on a node that does not answer as a member.
+
+A node that leaves says so, and stays until everybody on the map has answered that as a member of the ring that forms: from then on any
+number may go. So nobody who stands on a ring of r + 2 is left with too few.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Final
 
 from peerstack.dht.replica.messages import Reply
@@ -20,9 +24,10 @@ from peerstack_chord.messages import Entry, ExchangeMap, MapReply, Status
 from peerstack_chord.place import MAX_INCARNATION, Place
 from peerstack_chord.ring import Member, Mode
 
-__all__ = ["Forming", "MemberMap"]
+__all__ = ["MAP_ENTRIES_PER_PLACE", "Forming", "FormingCalls", "MemberMap"]
 
-_MAX_PER_PLACE: Final = 8  # entries, for each of the r + 2 members with which the ring has formed
+MAP_ENTRIES_PER_PLACE: Final = 8
+"""Of a map, for each of the r + 2 members with which the ring has formed."""
 
 
 class MemberMap:
@@ -46,8 +51,13 @@ class MemberMap:
 
     @property
     def up(self) -> list[Member]:
-        """The members, in the order of positions."""
+        """The members that stay, in the order of positions."""
         return [entry.member for entry in self.entries if entry.status is Status.UP]
+
+    @property
+    def members(self) -> list[Member]:
+        """Those who are up, and those who leave but still answer."""
+        return [entry.member for entry in self.entries if entry.status in (Status.UP, Status.LEAVING)]
 
     @property
     def live(self) -> list[Member]:
@@ -81,41 +91,45 @@ class MemberMap:
         return True
 
 
+@dataclass(slots=True)
+class FormingCalls:
+    """What a `Forming` tells its node."""
+
+    formed: Callable[[], None]
+    """The ring has formed: all of at least r + 2 members confirmed one map, or somebody says so."""
+    joined: Callable[[], None]
+    """Every live member confirmed us."""
+    alone: Callable[[], None]
+    """No member is left who could confirm us."""
+    buried: Callable[[Member], None]
+    """A life is over."""
+    left: Callable[[], None]
+    """Nobody needs us any more, after `Forming.leave`."""
+
+
 class Forming:
     """One member's part in a ring that forms.
 
     Args:
         place: Whose.
         asker: Asks.
-        formed: Called when the ring has formed: all of at least r + 2 members confirmed one map, or somebody says so.
-        joined: Called once, when every live member confirmed us.
-        alone: Called when no member is left who could confirm us.
-        buried: Told of each life that is over.
+        calls: What it tells its node.
 
     Attributes:
         map: The map.
         confirmed: Whether we are a member: everybody has us on its map.
+        leaving: Whether we said that we leave.
     """
 
-    def __init__(
-        self,
-        place: Place,
-        asker: Asker,
-        *,
-        formed: Callable[[], None],
-        joined: Callable[[], None],
-        alone: Callable[[], None],
-        buried: Callable[[Member], None],
-    ) -> None:
-        self.map = MemberMap(_MAX_PER_PLACE * (place.r + 2))
+    def __init__(self, place: Place, asker: Asker, calls: FormingCalls) -> None:
+        self.map = MemberMap(MAP_ENTRIES_PER_PLACE * (place.r + 2))
         self.confirmed = False
+        self.leaving = False
         self._place = place
         self._asker = asker
-        self._formed = formed
-        self._joined = joined
-        self._alone = alone
-        self._buried = buried
+        self._calls = calls
         self._version = 0
+        self._since = 0  # the version in which we first said of ourselves what we say now
         self._acknowledged: dict[Member, int] = {}  # the version of our map that a member has on its own
         self._asking: set[int] = set()
         self._live: set[Member] = set()
@@ -124,19 +138,26 @@ class Forming:
     @property
     def others(self) -> list[Member]:
         """The members but for ourselves."""
-        return [member for member in self.map.up if member.key != self._place.own.key]
+        return [member for member in self.map.members if member.key != self._place.own.key]
 
     @property
     def is_full(self) -> bool:
         """Whether the ring can form once all have joined: who comes now waits until it has."""
         return len(self.map.live) >= self._place.r + 2
 
-    def begin(self, era: int, entries: Iterable[Entry], *, confirmed: bool) -> None:
-        """Begin with a map, as a member already or as one who joins."""
+    def begin(self, era: int, entries: Iterable[Entry], *, confirmed: bool, leaving: bool = False) -> None:
+        """Begin with a map, as a member already or as one who joins, or to leave."""
         self.confirmed = confirmed
+        self.leaving = leaving
         self._place.era = max(era, self._place.era)
         self.map.merge(entries)
         self._changed()
+
+    def leave(self) -> None:
+        """Say that we leave; `left` is called once everybody answered that as a member of the ring that forms."""
+        if not self.leaving:
+            self.leaving = True
+            self._changed()
 
     def end(self) -> None:
         """Take no part any more; answers that are under way are not read."""
@@ -153,6 +174,12 @@ class Forming:
         for member in self._peers():
             self._ask(member)
 
+    @property
+    def _status(self) -> Status:
+        if self.leaving:
+            return Status.LEAVING
+        return Status.UP if self.confirmed else Status.JOINING
+
     def _peers(self) -> list[Member]:
         return [member for member in self.map.live if member.key != self._place.own.key]
 
@@ -165,21 +192,22 @@ class Forming:
         self._arrange()
         for member in sorted(lost, key=lambda each: each.key):
             if member.key != self._place.own.key:
-                self._buried(member)
+                self._calls.buried(member)
         self.round()
         self._judge()
 
     def _speak_for_ourselves(self) -> None:
-        """Say how we stand; whoever says we are gone, or lived longer, is told of a higher life."""
+        """Say how we stand; whoever says that we went further, or lived longer, is told of a higher life."""
         own = self._place.own
         entry = self.map.get(own.key)
-        if entry is not None and (entry.status is Status.GONE or entry.member.incarnation > own.incarnation):
+        if entry is not None and (entry.status > self._status or entry.member.incarnation > own.incarnation):
             self._place.live_again(above=entry.member.incarnation)
-        self.map.merge((Entry(self._place.own, Status.UP if self.confirmed else Status.JOINING),))
+        if self.map.merge((Entry(self._place.own, self._status),)):
+            self._since = self._version + 1
 
     def _arrange(self) -> None:
         if self.confirmed:
-            self._place.arrange(Mode.FORMING, self._place.era, self.map.up)
+            self._place.arrange(Mode.FORMING, self._place.era, self.map.members)
 
     def _ask(self, member: Member) -> None:
         if member.key in self._asking or self._ended:
@@ -195,7 +223,7 @@ class Forming:
             return
         if isinstance(reply, MapReply) and reply.mode is Mode.RING:
             if reply.era >= self._place.era:  # else it has yet to notice how small the ring is
-                self._formed()
+                self._calls.formed()
             return
         if isinstance(reply, MapReply):
             self._acknowledged[member] = max(version, self._acknowledged.get(member, 0))
@@ -207,17 +235,22 @@ class Forming:
         self._judge()
 
     def _judge(self) -> None:
-        """See whether we are confirmed, and whether the ring has formed."""
+        """See whether we are confirmed, may leave, and whether the ring has formed."""
         if self._ended:
             return
-        if not self.confirmed:
+        heard_by_all = all(self._acknowledged.get(member, -1) >= self._since for member in self._peers())
+        if self.leaving:
+            if heard_by_all:
+                self._calls.left()
+        elif not self.confirmed:
             if not self.others:
-                self._alone()
-            elif all(member in self._acknowledged for member in self._peers()):
+                self._calls.alone()
+            elif heard_by_all:
                 self.confirmed = True
                 self._changed()
-                self._joined()
-            return
-        members = self.map.up
-        if len(members) >= self._place.r + 2 and all(self._acknowledged.get(member) == self._version for member in self.others):
-            self._formed()
+                self._calls.joined()
+        else:
+            members = self.map.up
+            others = (member for member in members if member.key != self._place.own.key)
+            if len(members) >= self._place.r + 2 and all(self._acknowledged.get(member) == self._version for member in others):
+                self._calls.formed()
