@@ -1,6 +1,6 @@
 """``python -m tests.sim COMMAND ...``: what the tests do, larger. Without a command: ``scenarios``.
 
-* ``scenarios [SCENARIO ...] [--seed N | --seeds N] [--size N | --times N] [--hosts]``: play scenarios, and judge them;
+* ``scenarios [SCENARIO ...] [--seed N | --seeds N] [--size N | --times N] [--hosts] [--dht DHT]``: play scenarios, and judge them;
 * ``scale [--nodes N]``: what ten thousand nodes cost, and how their lookups do, as JSON;
 * ``churn [--nodes N] [--hours N]``: a day of servers that come and crash, as JSON;
 * ``disjoint [--nodes N]``: lookups along disjoint paths among liars, as JSON;
@@ -17,7 +17,8 @@ from typing import Final
 
 from tests.sim import churn, disjoint, figures, scale
 from tests.sim.play import below_floor, play, together
-from tests.sim.scenarios import SCENARIOS
+from tests.sim.scenarios import SCENARIOS, promised_by
+from tests.sim.world import DHTS
 
 
 def play_scenarios(given: Sequence[str]) -> int:
@@ -29,15 +30,17 @@ def play_scenarios(given: Sequence[str]) -> int:
     parser.add_argument("--size", type=int, help="servers; default is the scenario's own number")
     parser.add_argument("--times", type=int, default=1, help="so many times the scenario's own number of servers")
     parser.add_argument("--hosts", action="store_true", help="on whole hosts, instead of above the RPC seam: S1 to S8m, S10, S13")
+    parser.add_argument("--dht", choices=DHTS, default="kad", help="of which DHT")
     arguments = parser.parse_args(given)
     if unknown := set(arguments.scenarios) - set(SCENARIOS):
         parser.error(f"there is no {', '.join(sorted(unknown))}")
     seeds = range(arguments.seeds) if arguments.seed is None else [arguments.seed]
     failed = 0
     print(f"{'scenario':9}{'failed':>8}{'reads':>9}{'sure':>9}{'puts':>9}{'misplaced':>11}{'messages':>10}{'seconds':>9}  figures")  # noqa: T201
-    for name in arguments.scenarios or SCENARIOS:
+    for name in arguments.scenarios or promised_by(arguments.dht):
         began = time.process_time()
-        reports = [play(name, seed, arguments.size or arguments.times * SCENARIOS[name].size, hosts=arguments.hosts) for seed in seeds]
+        size = arguments.size or arguments.times * SCENARIOS[name].size
+        reports = [play(name, seed, size, hosts=arguments.hosts, dht=arguments.dht) for seed in seeds]
         bad = [report for report in reports if not report.ok]
         low = below_floor(reports)
         failed += len(bad) + bool(low)

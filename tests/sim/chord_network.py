@@ -2,30 +2,87 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from bisect import bisect_left
+from collections.abc import Callable, Mapping, Sequence
 
 from peerstack_chord.geometry import RingGeometry
+from peerstack_chord.messages import Entry, JoinReply, Verdict
 from peerstack_chord.node import ChordNode
+from peerstack_chord.ring import Member, Mode, State, clockwise
 
 from peerstack.dht.parameters import CHORD_PRESETS
-from peerstack.dht.replica.contacts import key_of
-from peerstack.dht.replica.geometry import closest
+from peerstack.dht.replica.contacts import KEY_BITS
+from peerstack.dht.replica.neighbourhood import Member as Counted
 from peerstack.dht.replica.settings import NodeParts
-from tests.sim.node_network import NodeOptions, SimulatedNetwork
+from peerstack.identity import PeerId
+from tests.sim.history import Snapshot, Stand
+from tests.sim.node_network import NetworkNode, NodeOptions, SimulatedNetwork
 
-__all__ = ["SimulatedChord"]
+__all__ = ["SimulatedChord", "stand_of"]
 
 
 class SimulatedChord(SimulatedNetwork[ChordNode]):
     """A network of Chord nodes."""
 
     preset = CHORD_PRESETS["local"]
+    geometry = RingGeometry()
 
     def make_node(self, parts: NodeParts, _options: NodeOptions) -> ChordNode:
         """See `SimulatedNetwork.make_node`."""
         return ChordNode(parts)
 
-    def responsible(self, position: int, servers: Iterable[int], count: int) -> list[int]:
-        """The first servers from a position on, by brute force."""
-        by_key = {key_of(self.peer_id(number)): number for number in servers}
-        return [by_key[key] for key in closest(RingGeometry(), by_key, position, count)]
+    def assemble(self, size: int, *, options: Callable[[int], NodeOptions] = lambda _number: NodeOptions()) -> None:
+        """See `SimulatedNetwork.assemble`: one ring, on which everybody stands where it belongs, with fingers as if just looked up."""
+        for number in range(len(self.nodes), len(self.nodes) + size):
+            node = NetworkNode[ChordNode](self, number, options(number))
+            self.nodes.append(node)
+            self.by_peer[node.contact.peer_id] = node
+        order = sorted(self.nodes, key=lambda node: node.contact.key)
+        members = [Member(node.contact, node.node.ring.place.own.incarnation) for node in order]
+        for index, node in enumerate(order):
+            self._settle(node.node, [*members[index + 1 :], *members[:index]])
+
+    def _settle(self, node: ChordNode, others: Sequence[Member]) -> None:
+        """Put a node on the ring of these others, in clockwise order."""
+        now, hood, ring = self.messages.loop.time(), node.engine.hood, node.ring
+        hood.begin_takeover(settled=True)
+        hood.members.update((other.key, Counted(other.contact, now)) for other in others)
+        hood.end_takeover()
+        for key in hood.members:
+            node.table.heard(hood.members[key].contact, now)
+        node.table.take_met()
+        node._joined = True
+        node.start([other.contact for other in others[:3]])
+        ring._joiner.stop()
+        r = self.parameters.r
+        if len(others) <= r:
+            ring._form(1, [Entry(member) for member in (*others, ring.place.own)], confirmed=True)
+            return
+        ring._let_in(JoinReply(Verdict.JOINED, State(others[-1], Mode.RING, 1, None, tuple(others[:r]))))
+        distances = [clockwise(node.engine.own.key, other.key) for other in others]
+        for bit in range(distances[r - 1].bit_length(), KEY_BITS):
+            ring.heard(others[bisect_left(distances, 1 << bit) % len(others)].contact)
+
+    def take_down(self, snapshot: Snapshot) -> None:
+        """See `SimulatedNetwork.take_down`."""
+        numbers = {peer: node.number for peer, node in self.by_peer.items()}
+        snapshot.stands += [stand_of(self.nodes[number].node, number, numbers) for number in self.up()]
+
+
+def stand_of(node: ChordNode, number: int, numbers: Mapping[PeerId, int]) -> Stand:
+    """Where a node stands, as the oracle wants it.
+
+    Args:
+        node: Whose.
+        number: Its number.
+        numbers: Everybody's.
+    """
+    place = node.ring.place
+    named = [*(entry.contact for entry in node.table), *node.ring.way.fingers]
+    return Stand(
+        node=number,
+        mode=place.mode.name.lower(),
+        predecessor=None if place.predecessor is None else numbers[place.predecessor.contact.peer_id],
+        successors=tuple(numbers[member.contact.peer_id] for member in place.successors),
+        known=frozenset(numbers[contact.peer_id] for contact in named),
+    )

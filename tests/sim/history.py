@@ -29,6 +29,7 @@ __all__ = [
     "Read",
     "Slot",
     "Snapshot",
+    "Stand",
     "Table",
     "Version",
     "Write",
@@ -194,6 +195,19 @@ class Table:
 
 
 @dataclass(slots=True)
+class Stand:
+    """Where one server stands on a ring."""
+
+    node: int
+    mode: str
+    """``outside``: it is no member; ``forming``: its ring is so small that everybody knows everybody; ``ring``."""
+    predecessor: int | None
+    successors: tuple[int, ...]
+    known: frozenset[int]
+    """Every node that it would name to others."""
+
+
+@dataclass(slots=True)
 class Load:
     """What one node keeps open."""
 
@@ -214,6 +228,9 @@ class Snapshot:
     clients: frozenset[int] = frozenset()
     copies: list[Copy] = field(default_factory=list)
     tables: list[Table] = field(default_factory=list)
+    """Of a DHT with buckets."""
+    stands: list[Stand] = field(default_factory=list)
+    """Of a DHT with a ring."""
     loads: list[Load] = field(default_factory=list)
 
 

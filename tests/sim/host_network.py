@@ -24,7 +24,8 @@ from peerstack.errors import Closed, DeadlineExceeded
 from peerstack.net.memory import MemoryNetwork, MemoryTransport
 from peerstack.testing.dht_conformance import DhtNetwork
 from peerstack.testing.virtual_time import seeded_environment, wall_clock
-from tests.sim.kad_network import NodeOptions
+from tests.sim.history import Snapshot
+from tests.sim.kad_network import NodeOptions, table_of
 
 __all__ = ["HostKademlia", "HostNode"]
 
@@ -289,6 +290,11 @@ class HostKademlia(DhtNetwork):
         """The servers closest to a position, by brute force."""
         by_key = {key_of(self.peer_id(number)): number for number in servers}
         return [by_key[key] for key in closest(by_key, position, count)]
+
+    def take_down(self, snapshot: Snapshot) -> None:
+        """Add every routing table to a snapshot."""
+        numbers = {peer: node.number for peer, node in self.by_peer.items()}
+        snapshot.tables += [table_of(self.nodes[number].node, number, numbers) for number in self.up()]
 
     def _begin(self, node: HostNode) -> None:
         self.by_peer[node.contact.peer_id] = node

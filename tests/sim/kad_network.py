@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import random
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
-from peerstack_kad.keys import closest, spread
+from peerstack_kad.geometry import XorGeometry
+from peerstack_kad.keys import spread
 from peerstack_kad.node import KademliaNode, KademliaRules
 
 from peerstack.dht.parameters import KADEMLIA_PRESETS
-from peerstack.dht.replica.contacts import KEY_BITS, Contact, key_of
+from peerstack.dht.replica.contacts import KEY_BITS, Contact
 from peerstack.dht.replica.neighbourhood import Member
 from peerstack.dht.replica.settings import NodeParts
+from peerstack.identity import PeerId
+from tests.sim.history import Snapshot, Table
 from tests.sim.node_network import LoopOutside, NetworkNode, NodeOptions, Serve, SimulatedNetwork
 
-__all__ = ["LoopOutside", "NodeOptions", "Serve", "SimulatedKademlia", "SimulatedNode"]
+__all__ = ["LoopOutside", "NodeOptions", "Serve", "SimulatedKademlia", "SimulatedNode", "table_of"]
 
 SimulatedNode = NetworkNode[KademliaNode]
 
@@ -73,6 +76,7 @@ class SimulatedKademlia(SimulatedNetwork[KademliaNode]):
     """A network of Kademlia nodes."""
 
     preset = KADEMLIA_PRESETS["local"]
+    geometry = XorGeometry()
 
     def make_node(self, parts: NodeParts, options: NodeOptions) -> KademliaNode:
         """See `SimulatedNetwork.make_node`."""
@@ -105,7 +109,20 @@ class SimulatedKademlia(SimulatedNetwork[KademliaNode]):
             node.node.start()
             node.outside.mid_period = False
 
-    def responsible(self, position: int, servers: Iterable[int], count: int) -> list[int]:
-        """The servers closest to a position, by brute force."""
-        by_key = {key_of(self.peer_id(number)): number for number in servers}
-        return [by_key[key] for key in closest(by_key, position, count)]
+    def take_down(self, snapshot: Snapshot) -> None:
+        """See `SimulatedNetwork.take_down`."""
+        numbers = {peer: node.number for peer, node in self.by_peer.items()}
+        snapshot.tables += [table_of(self.nodes[number].node, number, numbers) for number in self.up()]
+
+
+def table_of(node: KademliaNode, number: int, numbers: Mapping[PeerId, int]) -> Table:
+    """A node's routing table, as the oracle wants it.
+
+    Args:
+        node: Whose.
+        number: Its number.
+        numbers: Everybody's.
+    """
+    table = node.table
+    buckets = {index: tuple(numbers[each.contact.peer_id] for each in table.bucket(index)) for index in range(table.depth)}
+    return Table(number, node.engine.own.key, buckets)

@@ -14,7 +14,8 @@ from peerstack.dht.clock import to_microseconds
 from peerstack.dht.contract import Dht
 from peerstack.dht.namespaces import Namespaces
 from peerstack.dht.parameters import NetworkParameters
-from peerstack.dht.replica.contacts import Contact
+from peerstack.dht.replica.contacts import Contact, key_of
+from peerstack.dht.replica.geometry import Geometry, closest
 from peerstack.dht.replica.messages import Reply, Request
 from peerstack.dht.replica.node import DhtNode
 from peerstack.dht.replica.persistence import NodeState
@@ -27,6 +28,7 @@ from peerstack.identity import PeerId, PrivateKey
 from peerstack.testing.dht_conformance import DhtNetwork
 from peerstack.testing.message_network import LinkModel, MessageNetwork
 from peerstack.testing.virtual_time import EPOCH, Timer, VirtualTimeLoop
+from tests.sim.history import Snapshot
 
 __all__ = ["LoopOutside", "NetworkNode", "NodeOptions", "Serve", "SimulatedNetwork"]
 
@@ -244,6 +246,8 @@ class SimulatedNetwork(DhtNetwork, ABC, Generic[NodeT]):
 
     preset: ClassVar[NetworkParameters]
     """Its parameters, where none are given."""
+    geometry: ClassVar[Geometry]
+    """Who is close to what."""
 
     def __init__(
         self,
@@ -266,6 +270,19 @@ class SimulatedNetwork(DhtNetwork, ABC, Generic[NodeT]):
     @abstractmethod
     def make_node(self, parts: NodeParts, options: NodeOptions) -> NodeT:
         """Make what a simulated node runs."""
+
+    @abstractmethod
+    def assemble(self, size: int, *, options: Callable[[int], NodeOptions] = lambda _number: NodeOptions()) -> None:
+        """Start `size` servers that know each other as if they had all joined.
+
+        Args:
+            size: How many.
+            options: What each has of its own, by number.
+        """
+
+    @abstractmethod
+    def take_down(self, snapshot: Snapshot) -> None:
+        """Add to a snapshot what each server that runs knows of the others, in the terms of the DHT."""
 
     @classmethod
     async def open(
@@ -384,9 +401,10 @@ class SimulatedNetwork(DhtNetwork, ABC, Generic[NodeT]):
             node.stop()
         await asyncio.sleep(0)
 
-    @abstractmethod
     def responsible(self, position: int, servers: Iterable[int], count: int) -> list[int]:
         """The servers closest to a position, by brute force."""
+        by_key = {key_of(self.peer_id(number)): number for number in servers}
+        return [by_key[key] for key in closest(self.geometry, by_key, position, count)]
 
     def _begin(self, node: NetworkNode[NodeT]) -> None:
         self.by_peer[node.contact.peer_id] = node

@@ -10,6 +10,8 @@ no_return    Nothing older than an acknowledged delete, or an expired acknowledg
 expiry       No value is read after its end, none stays in a store, no end moves without its writer renewing it.
 copies       At quiescence each live value has exactly ``min(replicas, servers)`` copies in the true responsible set.
 tables       No empty bucket that has live servers, the nearest servers known, no client in any table.
+ring         At quiescence there is one ring, with everybody where it belongs: its true predecessor, its r true successors, and forming
+             if and only if there are no more than r + 1; nobody names a client.
 truthful     Who is named in an acknowledgement holds the record; no confirmed absence of what responsible servers hold.
 bounded      Requests, timers and contacts per node stay under constants.
 ========  ============================================================================================================================
@@ -40,6 +42,7 @@ from tests.sim.history import (
     Read,
     Slot,
     Snapshot,
+    Stand,
     Version,
     Write,
 )
@@ -121,6 +124,7 @@ class Oracle:
     Args:
         closest: Who is responsible, by brute force.
         replicas: Of the network.
+        r: The length of its successor lists, if it is a ring.
         remember_s: How long a write counts after its end for what must not come back.
         skew_s: The largest difference of two clocks.
         sweep_s: How long a dead value may stay in a store.
@@ -132,6 +136,7 @@ class Oracle:
         closest: Closest,
         *,
         replicas: int,
+        r: int = 0,
         remember_s: float,
         skew_s: float = 0.0,
         sweep_s: float = 10.0,
@@ -139,6 +144,7 @@ class Oracle:
     ) -> None:
         self._closest = closest
         self._replicas = replicas
+        self._r = r
         self._remember_s = remember_s
         self._skew_s = skew_s
         self._sweep_s = sweep_s
@@ -164,6 +170,7 @@ class Oracle:
         for snapshot in history.snapshots:
             found += self._judge_residents(snapshot, slots)
             found += self._judge_tables(snapshot)
+            found += self._judge_ring(snapshot)
             found += [violation for load in snapshot.loads for violation in self._judge_load(load, snapshot.time)]
         kept = [violation for violation in found if only is None or violation.invariant in only]
         return sorted(kept, key=lambda violation: violation.time)
@@ -326,6 +333,19 @@ class Oracle:
         if accuracy and sum(accuracy) / len(accuracy) < self._bounds.accuracy:
             yield Violation("tables", snapshot.time, f"of the nearest servers only {sum(accuracy) / len(accuracy):.1%} are known")
 
+    def _judge_ring(self, snapshot: Snapshot) -> Iterator[Violation]:
+        order = sorted(snapshot.servers, key=lambda node: snapshot.servers[node])
+        mode = "ring" if len(order) >= self._r + 2 else "forming"
+        stands = {stand.node: stand for stand in snapshot.stands}
+        for index, node in enumerate(order if stands else ()):
+            around = [*order[index + 1 :], *order[:index]]
+            stand = stands[node]
+            true = Stand(node, mode, around[-1] if around else None, tuple(around[: self._r]), stand.known)
+            if stand != true:
+                yield Violation("ring", snapshot.time, f"{_place(stand)}, but belongs {_place(true)}")
+            if strangers := stand.known & snapshot.clients:
+                yield Violation("ring", snapshot.time, f"node {node} names clients {sorted(strangers)}")
+
     def _judge_load(self, load: Load, time: float) -> Iterator[Violation]:
         for name in ("requests", "timers", "contacts", "counted"):
             value, bound = getattr(load, name), getattr(self._bounds, name)
@@ -416,6 +436,10 @@ def _is_known(copy: Copy, writes: list[Write]) -> bool:
 
 def _tell(result: Found | Absence) -> str:
     return result.value if isinstance(result, Absence) else f"{result.value!r}, unconfirmed,"
+
+
+def _place(stand: Stand) -> str:
+    return f"node {stand.node} ({stand.mode}) between {stand.predecessor} and {list(stand.successors)}"
 
 
 def _name(write: Write) -> str:

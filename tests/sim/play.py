@@ -47,6 +47,7 @@ class Report:
     seed: int
     size: int
     hosts: bool = False
+    dht: str = "kad"
     violations: list[str] = field(default_factory=list)
     availability: Availability = field(default_factory=Availability)
     confirmed: float = 1.0
@@ -67,14 +68,14 @@ class Report:
 
     def story(self) -> str:
         """What went wrong, and how to see it again."""
-        on_hosts = " --hosts" if self.hosts else ""
-        again = f"python -m tests.sim {self.scenario.name} --seed {self.seed} --size {self.size}{on_hosts}"
+        how = f"--dht {self.dht}{' --hosts' if self.hosts else ''}"
+        again = f"python -m tests.sim {self.scenario.name} --seed {self.seed} --size {self.size} {how}"
         more = [f"... and {len(self.violations) - _TOLD} more"] if len(self.violations) > _TOLD else []
         told = f"{self.scenario.name}, {self.scenario.summary} Again: {again}"
         return "\n".join([told, str(self.availability), *self.violations[:_TOLD], *more])
 
 
-def play(name: str, seed: int, size: int | None = None, *, hosts: bool = False) -> Report:
+def play(name: str, seed: int, size: int | None = None, *, hosts: bool = False, dht: str = "kad") -> Report:
     """Play a scenario.
 
     Args:
@@ -82,9 +83,10 @@ def play(name: str, seed: int, size: int | None = None, *, hosts: bool = False) 
         seed: Same seed, same run.
         size: Servers; None is the scenario's own.
         hosts: Whether on whole hosts, instead of above the RPC seam.
+        dht: Of `tests.sim.world.DHTS`.
     """
     scenario = SCENARIOS[name]
-    report = Report(scenario, seed, size or scenario.size, hosts)
+    report = Report(scenario, seed, size or scenario.size, hosts, dht)
     try:
         virtual_time.run(_play(report))
     finally:
@@ -112,7 +114,7 @@ def together(reports: Sequence[Report]) -> Availability:
 async def _open(report: Report) -> World:
     scenario = report.scenario
     if not report.hosts:
-        return World.make(report.seed, report.size, links=replace(scenario.links), options=scenario.options)
+        return World.make(report.seed, report.size, dht=report.dht, links=replace(scenario.links), options=scenario.options)
     dice = random.Random(f"hosts {report.seed}")
     network = HostKademlia(report.seed, parameters=SMALL)
     await network.assemble(report.size, options=lambda number: scenario.options(dice, number))

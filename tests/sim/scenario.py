@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from peerstack.testing.message_network import LinkModel
-from tests.sim.kad_network import NodeOptions
+from tests.sim.node_network import NodeOptions
 from tests.sim.world import World
 
 __all__ = ["FLOORS", "REGISTERED", "Scenario", "names_of", "one", "scenario", "until", "use"]
@@ -36,6 +36,8 @@ class Scenario:
     """Why operations may fail that the promise covers; empty: they may not, see `FLOORS`."""
     no_copies: str = ""
     """Why values may lie elsewhere than in their responsible sets at the end; empty: they may not."""
+    only: str = ""
+    """The DHT whose promise it tries; empty: all of them promise it."""
 
 
 REGISTERED: dict[str, Scenario] = {}

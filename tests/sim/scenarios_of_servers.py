@@ -153,11 +153,11 @@ async def _join(world: World, options: NodeOptions | None = None) -> None:
 
 
 def _closer_identity(world: World, name: str) -> PrivateKey:
-    position = position_of(wire_key("kv", name.encode()))
-    nearest = min(key_of(world.network.peer_id(number)) ^ position for number in world.network.up())
+    distance = world.network.geometry.distance_from(position_of(wire_key("kv", name.encode())))
+    nearest = min(distance(key_of(world.network.peer_id(number))) for number in world.network.up())
     for attempt in range(100_000):
         identity = PrivateKey.from_seed(hashlib.sha256(f"{name} {attempt}".encode()).digest())
-        if key_of(identity.peer_id) ^ position < nearest:
+        if distance(key_of(identity.peer_id)) < nearest:
             return identity
     raise AssertionError("nobody is closer")
 

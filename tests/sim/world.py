@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Final, Generic, TypeVar
@@ -18,6 +18,7 @@ from peerstack.errors import Closed, DeadlineExceeded, KeyNotFound, PeerstackErr
 from peerstack.identity import PeerId
 from peerstack.testing.message_network import LinkModel
 from peerstack.testing.virtual_time import EPOCH, wall_clock
+from tests.sim.chord_network import SimulatedChord
 from tests.sim.disk import SlowDisk
 from tests.sim.history import (
     Absence,
@@ -36,14 +37,14 @@ from tests.sim.history import (
     Read,
     Slot,
     Snapshot,
-    Table,
     Write,
 )
-from tests.sim.kad_network import NodeOptions, SimulatedKademlia
+from tests.sim.kad_network import SimulatedKademlia
 from tests.sim.networks import AnyNetwork
+from tests.sim.node_network import NodeOptions, SimulatedNetwork
 from tests.sim.oracle import Bounds, Oracle
 
-__all__ = ["PATIENCE_S", "SMALL", "AnyWorld", "World", "together"]
+__all__ = ["DHTS", "PATIENCE_S", "SMALL", "AnyWorld", "World", "together"]
 
 ResultT = TypeVar("ResultT")
 NetworkT = TypeVar("NetworkT", bound=AnyNetwork)
@@ -52,6 +53,9 @@ SMALL = NetworkParameters(
     k=4, replicas=3, r=3, max_ttl_s=3600, stabilise_s=2, rpc_timeout_s=1, repair_s=60, authority_loss_s=150, forget_s=180
 )
 """The `local` preset with smaller buckets, so that in sixty nodes routing and placement matter, and a calmer upkeep."""
+
+DHTS: Final[Mapping[str, type[SimulatedNetwork[Any]]]] = {"kad": SimulatedKademlia, "chord": SimulatedChord}
+"""The networks there are, by the names of their plugins."""
 
 _ORIGIN_US = to_microseconds(EPOCH)
 _TIMEOUT_S = 20.0
@@ -91,6 +95,7 @@ class AnyWorld(Generic[NetworkT]):
         return Oracle(
             lambda slot, servers, count: self.network.responsible(_position(slot), servers, count),
             replicas=self.parameters.replicas,
+            r=self.parameters.r,
             remember_s=self.parameters.max_ttl_s,
             skew_s=2 * self.max_skew_s,
             bounds=Bounds(contacts=50 * self.parameters.k + 200),
@@ -284,9 +289,8 @@ class AnyWorld(Generic[NetworkT]):
         self.history.events.append(Quiet(self.now, tuple(self.network.up())))
 
     def look(self) -> Snapshot:
-        """Take down all stores, tables and loads."""
+        """Take down all stores, all loads, and what everybody knows of the others."""
         network = self.network
-        numbers = {peer: node.number for peer, node in network.by_peer.items()}
         up = [network.nodes[number] for number in network.up()]
         snapshot = Snapshot(
             time=self.now,
@@ -294,11 +298,8 @@ class AnyWorld(Generic[NetworkT]):
             clients=frozenset(client.number for client in network.clients),
         )
         for node in up:
-            table = node.node.table
-            buckets = {index: tuple(numbers[each.contact.peer_id] for each in table.bucket(index)) for index in range(table.depth)}
-            snapshot.tables.append(Table(node.number, node.contact.key, buckets))
-            hood = node.node.engine.hood
-            load = Load(node.number, node.rpc.open, node.outside.timers, len(table), len(hood.members))
+            engine = node.node.engine
+            load = Load(node.number, node.rpc.open, node.outside.timers, len(engine.routing), len(engine.hood.members))
             snapshot.loads.append(load)
             for record in node.store.scan(bytes(32), None, now=node.outside.wall_us(), limit=100_000):
                 if record.namespace == "kv":
@@ -311,6 +312,7 @@ class AnyWorld(Generic[NetworkT]):
                             record.value is not None,
                         )
                     )
+        network.take_down(snapshot)
         self.history.snapshots.append(snapshot)
         return snapshot
 
@@ -352,7 +354,7 @@ class AnyWorld(Generic[NetworkT]):
         return task.result()
 
 
-class World(AnyWorld[SimulatedKademlia]):
+class World(AnyWorld[SimulatedNetwork[Any]]):
     """A world above the RPC seam."""
 
     @classmethod
@@ -361,6 +363,7 @@ class World(AnyWorld[SimulatedKademlia]):
         seed: int,
         size: int,
         *,
+        dht: str = "kad",
         links: LinkModel | None = None,
         parameters: NetworkParameters = SMALL,
         options: Callable[[random.Random, int], NodeOptions] = lambda _dice, _number: NodeOptions(),
@@ -370,12 +373,13 @@ class World(AnyWorld[SimulatedKademlia]):
         Args:
             seed: Same seed, same run.
             size: Servers.
+            dht: Of `DHTS`.
             links: How messages travel.
             parameters: The network's.
             options: ``(dice, number)`` -> what a server has of its own.
         """
         dice = random.Random(f"world {seed}")
-        network = SimulatedKademlia(seed, parameters=parameters, links=links, trace=True)
+        network = DHTS[dht](seed, parameters=parameters, links=links, trace=True)
         network.assemble(size, options=lambda number: options(dice, number))
         return cls(network, dice)
 
