@@ -61,7 +61,7 @@ class ChurnPlan:
     look_every_s: float = 0.5 * _HOUR_S
     """Seconds between two looks at all routing tables."""
     parameters: NetworkParameters = field(default_factory=lambda: replace(KADEMLIA_PRESETS["wan"], replicas=8))
-    """With 20 replicas it takes three times as long: a server counts five times as many others, and asks whether they are there."""
+    """With 20 replicas it takes longer: a server counts five times as many others, and asks whether they are there."""
 
 
 @dataclass(slots=True)
