@@ -41,11 +41,16 @@ class Asker:
         self._rpc = rpc
         self._heard = heard
         self._failed = failed
+        self._turn = 0
         self._stopped = False
 
     def stop(self) -> None:
         """Pass no answers on any more, and ask nobody."""
         self._stopped = True
+
+    def turn_away(self) -> None:
+        """Go to another ring: who answers now what was asked before is on the old one, and not heard."""
+        self._turn += 1
 
     def ask(self, contact: Contact, request: Request, done: Answered, *, tries: int = _TRIES) -> None:
         """Ask a node, and once more if it does not answer: silence will count as its death."""
@@ -66,7 +71,7 @@ class Asker:
         """Ask a node once."""
         if self._stopped:
             return
-        sent_at = self.outside.time()
+        sent_at, turn = self.outside.time(), self._turn
 
         def answered(reply: Reply | PeerstackError, now: float) -> None:
             if self._stopped:
@@ -75,7 +80,8 @@ class Asker:
                 self._failed(contact)
             else:
                 self.round_trips.measured(contact.key, now - sent_at)
-                self._heard(contact)
+                if turn == self._turn:
+                    self._heard(contact)
             done(reply)
 
         self._rpc.request(contact, request, self.round_trips.timeout(contact.key) if timeout is None else timeout, answered)

@@ -1,8 +1,9 @@
 """The ring while it is small: everybody knows everybody, from a map that all merge alike.
 
 Chord's invariant needs r + 1 members to begin with. Up to then, and until the next one is known to all, every member keeps a map: node
--> (life, joining or up or leaving or gone). Of two entries for one node the higher life counts, and of one life the later standing; so maps can be
-merged in any order. A live member that finds itself gone begins a higher life. Where everybody stands follows from the sorted map.
+-> (life, joining or up or leaving or gone). Of two entries for one node the higher life counts, and of one life the later standing; so
+maps can be merged in any order. A live member that finds itself gone begins a higher life. Where everybody stands follows from the sorted
+map.
 
 A node has joined when everybody on the map confirmed it, by answering with the newcomer on its own map; then it says that it is up. When
 all of at least r + 2 that are up confirmed the very same map, the ring has formed, and each is told so by whoever it asks next. Who is

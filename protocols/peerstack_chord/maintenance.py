@@ -6,12 +6,14 @@
 | outside | ring | a member lets it in between itself and its first successor |
 | forming | ring | at least r + 2 members confirmed one map, or one of them says so |
 | ring | forming | no more than r + 1 members are left, all of them asked |
+| ring | forming | one of r + 2 leaves |
 | forming, ring | outside | it leaves; it goes over to another ring; its whole successor list was dead: then it joins again |
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Final
 
 from peerstack.dht.parameters import NetworkParameters
 from peerstack.dht.replica.contacts import Contact
@@ -21,7 +23,7 @@ from peerstack.dht.replica.seam import Outside, Respond, Rpc
 from peerstack.dht.replica.timers import Timers
 from peerstack_chord.asking import Asker
 from peerstack_chord.events import MemberDied, MemberLeft, ModeChanged, PlaceChanged, RingEvent
-from peerstack_chord.forming import Forming
+from peerstack_chord.forming import Forming, FormingCalls
 from peerstack_chord.joining import Joiner, JoinerCalls
 from peerstack_chord.lookup import RingLookup
 from peerstack_chord.merging import Acquaintances, Merger, MergerCalls
@@ -34,6 +36,9 @@ from peerstack_chord.stabilising import Rectifier, Stabiliser
 from peerstack_chord.wayfinding import Wayfinder
 
 __all__ = ["Ring"]
+
+_MAX_TOLD: Final = 16  # of those we leave for another ring
+_MAX_LEAVE_ROUNDS: Final = 4
 
 
 class Ring:
@@ -73,7 +78,7 @@ class Ring:
         self._asker = Asker(rpc, outside, self.round_trips, self.heard, lambda contact: self.way.fingers.failed(contact.key))
         self._stabiliser = Stabiliser(self.place, self._asker, buried=self._buried, ran_out=self._ran_out, small=self._small)
         self._rectifier = Rectifier(self.place, self._asker, self._buried)
-        self._regrouping = Regrouping(self.place, self._asker, self._form_again)
+        self._regrouping = Regrouping(self.place, self._asker, self._form_again, self._left)
         joiner_calls = JoinerCalls(self.way.contacts, self._begin_lookup_of_us, self._let_in, self._found)
         self._joiner = Joiner(self.place, self._asker, parameters.stabilise_s, joiner_calls)
         merger_calls = MergerCalls(self._begin_lookup_for_owner, self._lose)
@@ -81,12 +86,18 @@ class Ring:
         self._merger = Merger(self.place, self._stranger_asker, parameters.stabilise_s, merger_calls)
         self._server = Server(self.place, self._server_calls())
         self._forming: Forming | None = None
+        self._depart: Callable[[], None] | None = None  # while we are leaving
         self._timers = Timers(outside)
 
     @property
     def mode(self) -> Mode:
         """How the node stands to the ring."""
         return self.place.mode
+
+    @property
+    def is_leaving(self) -> bool:
+        """Whether it is about to leave, or has."""
+        return self._depart is not None
 
     def start(self, configured: Sequence[Contact] = (), remembered: Sequence[Contact] = (), *, joins: bool = True) -> None:
         """Join through these contacts, or found a ring if there are none, or none of them answers as a member for three rounds.
@@ -118,15 +129,31 @@ class Ring:
         self._announce()
 
     def leave(self, done: Callable[[], None]) -> None:
-        """Be no member any more, and tell the neighbours; `stop` is still to be called.
+        """Be no member any more as soon as the ring can do without us, and tell the neighbours; `stop` is still to be called.
+
+        If no more than r + 1 stay, they have to form the ring first: two who left a ring of r + 2 at once would make it smaller than Chord
+        can bear. That takes a few exchanges with each of them; after four rounds without an end we are gone like who crashed.
 
         Args:
-            done: Called once they have answered, or have not.
+            done: Called once the neighbours have answered, or have not.
         """
+        if self._depart is not None:
+            return
+        self._joiner.stop()
+        self._depart = lambda: self._step_down(done)
+        self._timers.every("leave", _MAX_LEAVE_ROUNDS * self._parameters.stabilise_s, self._depart)
+        if self._forming is not None and self._forming.confirmed:
+            self._forming.leave()
+        elif self.place.mode is Mode.RING:
+            self._regrouping.begin(leaving=[self.place.own])
+        else:
+            self._depart()
+
+    def _step_down(self, done: Callable[[], None]) -> None:
+        self._depart = _nothing
         told = self._neighbours()
         request = Depart(self.place.own, self.place.predecessor)
         self._timers.stop()
-        self._joiner.stop()
         self._step_out()
         waiting = len(told)
         if not waiting:
@@ -155,7 +182,8 @@ class Ring:
 
     def heard(self, contact: Contact) -> None:
         """Note an answer of a member of our own ring: a finger into another one would lead lookups astray."""
-        self.way.fingers.heard(contact)
+        if not self._joiner.running:
+            self.way.fingers.heard(contact)
 
     def meet(self, contact: Contact) -> None:
         """See whether a server that is at hand is on another ring."""
@@ -202,9 +230,10 @@ class Ring:
     def _form(self, era: int, entries: Sequence[Entry], *, confirmed: bool) -> Forming:
         self._joiner.stop()
         self._stop_forming()
-        forming = Forming(self.place, self._asker, formed=self._formed, joined=self._announce, alone=self._rejoin, buried=self._buried)
+        calls = FormingCalls(self._formed, self._announce, self._rejoin, self._buried, self._left)
+        forming = Forming(self.place, self._asker, calls)
         self._forming = forming
-        forming.begin(era, entries, confirmed=confirmed)
+        forming.begin(era, entries, confirmed=confirmed, leaving=self._depart is not None)
         self._announce()
         return forming
 
@@ -213,7 +242,9 @@ class Ring:
         forming = self._forming
         if forming is None:
             return
-        if forming.confirmed and forming.others:
+        if forming.leaving:
+            self._left()
+        elif forming.confirmed and forming.others:
             members = forming.map.up
             self._stop_forming()
             self.place.arrange(Mode.RING, self.place.era, members)
@@ -221,6 +252,10 @@ class Ring:
             self._stabiliser.begin()
         else:
             self._rejoin()
+
+    def _left(self) -> None:
+        if self._depart is not None:
+            self._depart()
 
     def _small(self, state: State) -> None:
         self._regrouping.begin(state.successors)
@@ -237,9 +272,13 @@ class Ring:
         self._rejoin()
 
     def _rejoin(self, through: Sequence[Contact] = ()) -> None:
+        if self._depart is not None:
+            self._depart()
+            return
         for contact in (*self.way.fingers, *(member.contact for member in self._known())):
             self.way.acquaintances.bury(contact)
         self.way.fingers.clear()
+        self._asker.turn_away()
         self._step_out()
         self._joiner.start(through)
 
@@ -252,10 +291,10 @@ class Ring:
         self._announce()
 
     def _lose(self, winner: Contact) -> None:
-        """Go over to another ring, and have our old successor see for itself."""
-        first = self.place.successors.first
-        if first is not None:
-            self._asker.ask(first.contact, Meet(winner), lambda _reply: None, tries=1)
+        """Go over to another ring, and have those we knew on ours see for themselves: near ones, so that none is missed, and far ones."""
+        known = {contact.key: contact for contact in (*(member.contact for member in self._known()), *self.way.fingers)}
+        for contact in list(known.values())[:_MAX_TOLD]:
+            self._stranger_asker.ask(contact, Meet(winner), lambda _reply: None, tries=1)
         self._rejoin([winner])
 
     def _meet_another(self) -> None:
@@ -268,8 +307,9 @@ class Ring:
             closest=self.closest,
             forming=lambda: self._forming,
             named=self._named,
-            forms_again=lambda request: self._regrouping.begin((entry.member for entry in request.entries), request.era),
+            forms_again=self._forms_again,
             died=self._died,
+            outlived=self._stabiliser.outlived,
             departed=self._departed,
             notified=self._notified,
             meet=self._merger.meet,
@@ -277,6 +317,10 @@ class Ring:
 
     def _named(self, request: ExchangeMap) -> Forming | None:
         return self._form(request.era, request.entries, confirmed=False) if self._joiner.running else None
+
+    def _forms_again(self, request: ExchangeMap) -> None:
+        leaving = [entry.member for entry in request.entries if entry.status is Status.LEAVING]
+        self._regrouping.begin((entry.member for entry in request.entries), request.era, leaving)
 
     def _notified(self, member: Member) -> None:
         self._rectifier.notified(member)
@@ -313,3 +357,7 @@ class Ring:
         if self.place.mode is not self._mode:
             self._mode = self.place.mode
             self._changed(ModeChanged(self._mode))
+
+
+def _nothing() -> None:
+    """What is left to do for who has left."""

@@ -3,7 +3,10 @@
 Rings never merge by stabilising. A ring is known by the member that owns position 0, which is looked up and never stored; the ring whose
 owner has the smaller position wins. Each round a member has one contact from elsewhere look up the member's own position. If twice, one
 stabilise round apart, somebody else is found there, and the owners of position 0 differ, these are two rings: whoever is on the losing one
-joins the other and tells its old successor to see for itself.
+joins the other and tells those it knew on the old one to see for themselves.
+
+Whoever is said to own a position is asked, and has to say so too. While it does not (it is dead and nobody noticed, or has just joined) one
+ring can look like two from two sides, so nothing is concluded.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Final
 
 from peerstack.dht.replica.contacts import Contact
@@ -18,7 +22,7 @@ from peerstack_chord.asking import Asker, Finding
 from peerstack_chord.lookup import RingLookup
 from peerstack_chord.messages import GetState, Meet
 from peerstack_chord.place import Place
-from peerstack_chord.ring import Member, State
+from peerstack_chord.ring import Member, State, in_range
 from peerstack_chord.stabilising import alive
 
 __all__ = ["Acquaintances", "Merger", "MergerCalls"]
@@ -110,20 +114,17 @@ class Merger:
     def _look_for_us(self, contact: Contact) -> None:
         self._find_owner(self._place.own.key, [contact], lambda owner: self._found_instead(contact, owner))
 
-    def _found_instead(self, contact: Contact, owner: Member | None) -> None:
-        if owner is None or owner.key == self._place.own.key:
+    def _found_instead(self, contact: Contact, owner: Member) -> None:
+        if owner.key == self._place.own.key:
             self._end()
         else:
             self._find_owner(0, [contact], lambda theirs: self._found_theirs(contact, theirs))
 
-    def _found_theirs(self, contact: Contact, theirs: Member | None) -> None:
-        if theirs is None:
-            self._end()
-        else:
-            self._find_owner(0, None, lambda ours: self._compare(contact, theirs, ours))
+    def _found_theirs(self, contact: Contact, theirs: Member) -> None:
+        self._find_owner(0, None, lambda ours: self._compare(contact, theirs, ours))
 
-    def _compare(self, contact: Contact, theirs: Member, ours: Member | None) -> None:
-        if ours is None or theirs.key == ours.key:
+    def _compare(self, contact: Contact, theirs: Member, ours: Member) -> None:
+        if theirs.key == ours.key or not self._place.is_member:
             self._end()
             return
         self._strikes += 1
@@ -142,24 +143,46 @@ class Merger:
         if waiting is not None:
             self.meet(waiting)
 
-    def _find_owner(self, position: int, through: Sequence[Contact] | None, done: Callable[[Member | None], None]) -> None:
-        """Look up who owns a position: the first successor of its closest predecessor."""
+    def _find_owner(self, position: int, through: Sequence[Contact] | None, done: Callable[[Member], None]) -> None:
+        """Look up who owns a position: the first live successor of its closest predecessor. Ends the check if nobody is sure to."""
 
         def found(lookup: RingLookup) -> None:
             before = lookup.predecessor()
             if not self._place.is_member or before is None or not lookup.converged:
                 self._end()
-            elif before.key == self._place.own.key:
-                done(self._place.successors.first or self._place.own)
             else:
-                asked = Member(before, 0)
-                self._asker.ask(before, GetState(), lambda reply: done(_first_after(alive(asked, reply))))
+                self._state_of(Member(before, 0), found_before)
+
+        def found_before(state: State | None) -> None:
+            if state is None:
+                self._end()
+            else:
+                self._ask_next(islice(state.successors or (state.member,), self._place.r), position, done)
 
         self._finding = Finding(self._asker, self._calls.begin_lookup(position, through), found)
         self._finding.step()
 
+    def _ask_next(self, candidates: Iterator[Member], position: int, done: Callable[[Member], None]) -> None:
+        """Have the first of them that lives say whether it owns a position."""
+        candidate = next(candidates, None)
 
-def _first_after(state: State | None) -> Member | None:
-    if state is None:
-        return None
-    return state.successors[0] if state.successors else state.member
+        def answered(state: State | None) -> None:
+            if state is None:
+                self._ask_next(candidates, position, done)
+            elif state.predecessor is None or in_range(state.predecessor.key, position, state.member.key):
+                done(state.member)
+            else:
+                self._end()
+
+        if candidate is None:
+            self._end()
+        else:
+            self._state_of(candidate, answered)
+
+    def _state_of(self, member: Member, done: Callable[[State | None], None]) -> None:
+        if not self._place.is_member:
+            self._end()
+        elif member.key == self._place.own.key:
+            done(self._place.state())
+        else:
+            self._asker.ask(member.contact, GetState(), lambda reply: done(alive(member, reply)))

@@ -69,7 +69,9 @@ class Status(enum.IntEnum):
     JOINING = 0
     """It is not a member yet: not every live member has confirmed it."""
     UP = 1
-    GONE = 2
+    LEAVING = 2
+    """It is a member, and will be none once all the others form the ring that does without it."""
+    GONE = 3
 
 
 @dataclass(slots=True)

@@ -20,32 +20,37 @@ class Regrouping:
     """Asks everybody around whether the ring is small.
 
     It asks our neighbours, and whoever they name, until nobody unasked is left (it is small, and these are all) or more than r + 1 are
-    known to live.
+    known to live and to stay.
 
     Args:
         place: Whose.
         asker: Asks.
-        small: Called with the map of all members if there are at most r + 1.
+        small: Called with the map of all members if at most r + 1 stay.
+        large: Called if there are more.
     """
 
-    def __init__(self, place: Place, asker: Asker, small: Callable[[tuple[Entry, ...], int], None]) -> None:
+    def __init__(self, place: Place, asker: Asker, small: Callable[[tuple[Entry, ...], int], None], large: Callable[[], None]) -> None:
         self._place = place
         self._asker = asker
         self._small = small
+        self._large = large
         self._running = False
+        self._leaving: set[Member] = set()
         self._era = 0
         self._asked: set[int] = set()
         self._waiting = 0
         self._entries: list[Entry] = []
 
-    def begin(self, named: Iterable[Member] = (), era: int = 0) -> None:
+    def begin(self, named: Iterable[Member] = (), era: int = 0, leaving: Iterable[Member] = ()) -> None:
         """Begin to ask, unless it is under way.
 
         Args:
             named: Whom to ask beside our own neighbours.
             era: In which somebody else is forming already.
+            leaving: Who is about to leave.
         """
         self._era = max(self._era, era)
+        self._leaving.update(leaving)
         if self._running or self._place.mode is not Mode.RING:
             return
         self._running = True
@@ -71,23 +76,30 @@ class Regrouping:
         if state is None:
             self._entries.append(Entry(member, Status.GONE))
         else:
-            self._entries.append(Entry(state.member))
+            self._entries.append(self._entry(state.member))
             if not self._is_large:
                 self._ask((*state.successors, *(() if state.predecessor is None else (state.predecessor,))))
         self._judge()
 
+    def _entry(self, member: Member) -> Entry:
+        return Entry(member, Status.LEAVING if member in self._leaving else Status.UP)
+
     @property
     def _is_large(self) -> bool:
-        return sum(entry.status is Status.UP for entry in self._entries) > self._place.r
+        staying = sum(entry.status is Status.UP for entry in (*self._entries, self._entry(self._place.own)))
+        return staying > self._place.r + 1
 
     def _judge(self) -> None:
         if not self._running or self._waiting:
             return
         self._running = False
         era, self._era = self._era, 0
+        is_large, entries = self._is_large, (*self._entries, self._entry(self._place.own))
+        self._leaving.clear()
         if self._place.mode is not Mode.RING:
             return
-        if self._is_large:
+        if is_large:
             self._place.era = max(self._place.era, era)  # tells whoever forms that there are too many of us
+            self._large()
         else:
-            self._small((*self._entries, Entry(self._place.own)), max(self._place.era + 1, era))
+            self._small(entries, max(self._place.era + 1, era))

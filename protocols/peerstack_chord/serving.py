@@ -47,6 +47,8 @@ class ServerCalls:
     """Somebody forms a ring while we stand on one."""
     died: Callable[[Member], None]
     """The life of a node is over."""
+    outlived: Callable[[Member], None]
+    """A node begins this life: any earlier one is over."""
     departed: Callable[[Member, Member | None], None]
     """A member left, and who stood before it."""
     notified: Callable[[Member], None]
@@ -131,6 +133,7 @@ class Server:
         for entry in place.successors.entries:
             if entry.key == member.key and entry.incarnation < member.incarnation:
                 self._calls.died(entry)
+        self._calls.outlived(member)
         first = place.successors.first
         if not place.is_member or first is None:
             return JoinReply(Verdict.BUSY, place.state())

@@ -62,6 +62,7 @@ class Stabiliser:
         self._running = False
         self._again = False
         self._steps = 0
+        self._better: Member | None = None
 
     def begin(self) -> None:
         """Begin a round; if one is under way, another follows it."""
@@ -70,6 +71,11 @@ class Stabiliser:
         else:
             self._steps = _MAX_STEPS
             self._ask_first()
+
+    def outlived(self, newcomer: Member) -> None:
+        """A node asks to join: what is under way of an earlier life of it counts no more, though that life stood on no list of ours."""
+        if self._better is not None and self._better.key == newcomer.key:
+            self._better = None
 
     def _ask_first(self) -> None:
         place = self._place
@@ -100,12 +106,15 @@ class Stabiliser:
         better = state.predecessor
         if better is not None and between(place.own.key, better.key, state.member.key):
             version = place.successors.version
-            self._asker.ask(better.contact, GetState(), lambda reply: self._better_answered(version, alive(better, reply)))
+            self._better = better
+            self._asker.ask(better.contact, GetState(), lambda reply: self._better_answered(better, version, alive(better, reply)))
         else:
             self._notify(again=False)
 
-    def _better_answered(self, version: int, state: State | None) -> None:
-        if self._outdated(version):
+    def _better_answered(self, better: Member, version: int, state: State | None) -> None:
+        outlived = self._better is not better
+        self._better = None
+        if outlived or self._outdated(version):
             self._end(again=True)
             return
         if state is not None:

@@ -177,8 +177,9 @@ def test_who_leaves_tells_its_neighbours_and_is_missed_by_nobody() -> None:
     world = form(3, SIX)
     told: list[bool] = []
     world.nodes[30].ring.leave(lambda: told.append(True))
+    world.nodes[30].ring.leave(lambda: told.append(False))
+    world.run(0.5)
     assert world.nodes[30].ring.mode is Mode.OUTSIDE
-    world.run(0.2)
     assert told == [True]
     assert any(isinstance(event, MemberLeft) and event.contact.key == 30 for event in world.nodes[20].events)
     world.nodes[30].ring.stop()

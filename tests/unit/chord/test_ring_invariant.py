@@ -60,19 +60,14 @@ class RingMachine(RuleBasedStateMachine):
     @rule(data=st.data())
     def crash(self, data: Any) -> None:
         node: Node = self.pick(data, self.world.live())
-        node.alive = False
-        if not self.bearable():
-            node.alive = True
-        else:
+        if self.bearable(without=node):
+            node.alive = False
             note(f"crashed {node.contact.key}")
 
     @rule(data=st.data())
     def leave(self, data: Any) -> None:
         node: Node = self.pick(data, self.world.live())
-        node.alive = False
-        bearable = self.bearable()
-        node.alive = True
-        if bearable:
+        if self.bearable(without=node):
             node.ring.leave(lambda: None)
 
     @rule(data=st.data())
@@ -81,9 +76,14 @@ class RingMachine(RuleBasedStateMachine):
         if timers:
             self.world.fire(self.pick(data, timers))
 
-    def bearable(self) -> bool:
-        """What Zave assumes of failures: every member keeps a live successor, and r + 1 are skipped by nobody."""
+    def bearable(self, without: Node) -> bool:
+        """What Zave assumes of failures: every member keeps a live successor, and r + 1 are skipped by nobody; who leaves counts as gone."""
+        gone = [node for node in self.world.live() if node is without or node.ring.is_leaving]
+        for node in gone:
+            node.alive = False
         states, lists = self.world.states(), self.world.lists()
+        for node in gone:
+            node.alive = True
         live = {state.member for state in states}
         keeps = all(any(entry in live for entry in extended[1:]) for extended in lists)
         return keeps and len(ring.principals(states, lists)) > self.r
@@ -102,7 +102,7 @@ class RingMachine(RuleBasedStateMachine):
         if not hasattr(self, "world"):
             return
         for node in self.world.live():
-            if not has_left(node):
+            if node.ring.place.is_member or not node.ring.is_leaving:
                 node.ring._timers = type(node.ring._timers)(node)
                 node.ring._timers.every("stabilise", 1.0, node.ring.stabilise)
                 node.ring._timers.every("meet", 10.0, node.ring._meet_another)
@@ -112,13 +112,9 @@ class RingMachine(RuleBasedStateMachine):
     def is_quiet(self) -> bool:
         """Whether everybody who did not leave stands where it belongs."""
         states = self.world.states()
-        staying = [node for node in self.world.live() if not has_left(node)]
+        staying = [node for node in self.world.live() if not node.ring.is_leaving]
         wanted = Mode.RING if len(staying) >= self.r + 2 else Mode.FORMING
         return len(states) == len(staying) and {state.mode for state in states} == {wanted} and ring.ideal(states, self.r)
-
-
-def has_left(node: Node) -> bool:
-    return node.ring.mode is Mode.OUTSIDE and not node.ring._joiner.running and node.ring._forming is None
 
 
 def show(states: Sequence[State]) -> str:
