@@ -133,7 +133,7 @@ class MemberReader:
 
 def _read_status(number: int) -> Status:
     if number not in _STATUSES:
-        raise InvalidMessage(f"a node on a map is joining, up or gone, not {number}")
+        raise InvalidMessage(f"a node on a map is joining, up, leaving or gone, not {number}")
     return Status(number)
 
 

@@ -42,9 +42,11 @@ class Entry(_message.Message):
         __slots__ = ()
         JOINING: _ClassVar[Entry.Status]
         UP: _ClassVar[Entry.Status]
+        LEAVING: _ClassVar[Entry.Status]
         GONE: _ClassVar[Entry.Status]
     JOINING: Entry.Status
     UP: Entry.Status
+    LEAVING: Entry.Status
     GONE: Entry.Status
     MEMBER_FIELD_NUMBER: _ClassVar[int]
     STATUS_FIELD_NUMBER: _ClassVar[int]
