@@ -8,7 +8,7 @@ from typing import Final
 from peerstack.dht.replica.acquaintances import Acquaintances
 from peerstack.dht.replica.contacts import Contact
 from peerstack.dht.replica.engine import Engine
-from peerstack.dht.replica.messages import Leave, PullReply
+from peerstack.dht.replica.messages import Leave, Ping, PullReply, Reply
 from peerstack.dht.replica.replication import Replication
 from peerstack.dht.replica.settings import NodeSettings
 from peerstack.dht.replica.takeover import PullFrom, TakeOver
@@ -94,13 +94,20 @@ class Membership:
         """Whether a take-over is under way that may end soon: it does not only wait for servers that are silent."""
         return self._takeover is not None and self._takeover.hopeful
 
-    def consider(self, contact: Contact) -> None:
-        """See what a server near us that is not counted has: it is new, or from beyond a partition that healed."""
+    def consider(self, contact: Contact, heard_at: float | None = None) -> None:
+        """See what a server near us that is not counted has: it is new, or from beyond a partition that healed.
+
+        Args:
+            contact: The server.
+            heard_at: When it was last heard of; None is now.
+        """
         hood = self.engine.hood
         if not self._settings.serving or contact.key in hood.members or not hood.is_near(contact.key):
             return
         if not hood.settled:
-            if self._takeover is not None and hood.count_in(contact, self._outside.time()):
+            # Who left in order may still be heard of, until it is gone; should it come back, it pulls from us.
+            at = self._outside.time() if heard_at is None else heard_at
+            if self._takeover is not None and hood.count_in(contact, at, hearsay=True):
                 self._takeover.proceed()
             return
         self._pull_once(contact)
@@ -157,8 +164,24 @@ class Membership:
 
     def meet_strangers(self) -> None:
         """Look again at everybody near that is not counted."""
-        for contact in [entry.contact for entry in self.engine.routing if not entry.stale] + list(self.engine.callers.values()):
-            self.consider(contact)
+        for entry in [entry for entry in self.engine.routing if not entry.stale]:
+            self.consider(entry.contact, entry.last_heard)
+        for caller in list(self.engine.callers.values()):
+            if self.engine.hood.settled:
+                self.consider(caller)
+            else:
+                self._consider_if_there(caller)
+
+    def _consider_if_there(self, contact: Contact) -> None:
+        """Whoever is counted while we take over is waited for: so ask those first of whom nothing may have been heard for long."""
+        if contact.key in self.engine.hood.members:
+            return
+
+        def answered(reply: Reply | PeerstackError, _now: float) -> None:
+            if not isinstance(reply, PeerstackError):
+                self.consider(contact)
+
+        self.engine.ask(contact, Ping(), answered)
 
     def _took_over(self, certain: bool) -> None:
         self._takeover = None

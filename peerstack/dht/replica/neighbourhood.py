@@ -134,6 +134,8 @@ class Neighbourhood:
         key = contact.key
         member = self.members.get(key)
         if member is not None:
+            if not hearsay and heard_at >= self._departed.get(key, heard_at):
+                self._departed.pop(key, None)
             self.heard(key, heard_at)
             if contact.addresses:
                 member.contact = contact
@@ -162,9 +164,9 @@ class Neighbourhood:
             del self._departed[next(iter(self._departed))]
 
     def heard(self, key: int, now: float) -> None:
-        """Note a sign of life."""
+        """Note a sign of life. Who left in order may still give some, until it is gone: only taking over again brings it back."""
         member = self.members.get(key)
-        if member is not None:
+        if member is not None and key not in self._departed:
             member.last_heard = max(member.last_heard, now)
             member.unanswered = 0
             member.gone = False

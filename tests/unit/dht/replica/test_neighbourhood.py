@@ -234,3 +234,16 @@ def test_the_dead_are_asked_less_and_less_and_never_keep_the_living_from_being_a
                 made.heard(contact.key, float(now))
         assert all(now - made.members[key].last_heard <= 2 * 600 for key in living)
     assert all(4 <= asked[key] <= 12 for key in range(1, 11))
+
+
+def test_who_left_and_is_still_heard_of_stays_gone_until_it_takes_over_again() -> None:
+    made = settled(1, 2, 3)
+    made.members[2].gone = True
+    made.depart(2, 5.0)
+    made.heard(2, 6.0)
+    made.count_in(contact(2), 7.0, hearsay=True)
+    made.count_in(contact(2), 4.0)
+    assert made.silent_since(10.0) == [made.members[1], made.members[3]]
+    made.count_in(contact(2), 8.0)
+    made.heard(2, 9.0)
+    assert [member.last_heard for member in made.silent_since(10.0)] == [0.0, 0.0, 9.0]
