@@ -22,8 +22,8 @@ TEMPLATE: Final = """\
 # level = "info"                          # or by subsystem: "info,wire=debug,kad=warning"
 # format = "text"                         # or "json"
 
-# A table [protocols.<name>] enables a plugin, and its keys configure it. kad is enabled by itself; this would disable it:
-# [protocols.kad]
+# A table [protocols.<name>] enables a plugin, and its keys configure it. kad and chord are enabled by themselves; this would disable one:
+# [protocols.chord]
 # enabled = false
 """
 

@@ -12,7 +12,7 @@ from peerstack_cli.store import Slot, call, write_value
 from peerstack_cli.tables import columns
 from peerstack_cli.values import parse_duration, read_value
 
-__all__ = ["closest", "find_node", "find_value", "lookup", "ping", "provide", "providers", "store", "table"]
+__all__ = ["closest", "find_node", "find_value", "lookup", "ping", "provide", "providers", "ring", "store", "table"]
 
 
 def lookup(session: Session, slot: Slot, *, trace: bool) -> None:
@@ -34,6 +34,12 @@ def table(session: Session, dht: str | None) -> None:
     """The routing table, bucket by bucket."""
     document = session.client().post("/v1/dht/table", {"dht": dht})
     session.output.document(document, _table(document))
+
+
+def ring(session: Session, dht: str | None) -> None:
+    """The ring: who stands before this node and who after it."""
+    document = session.client().post("/v1/dht/ring", {"dht": dht or "chord"})
+    session.output.document(document, _ring(document))
 
 
 def ping(session: Session, peer: str, slot: Slot) -> None:
@@ -98,16 +104,39 @@ def _table(document: Mapping[str, Any]) -> str:
     """A Kademlia table for people; any other topology field by field."""
     if document.get("kind") != "kademlia":
         return columns([[f"{name}:", str(value)] for name, value in document.items()])
-    word = "counts" if document["authoritative"] else "does not count yet"
-    lines = [f"{document['peers']} servers known, {len(document['counted'])} counted near this node; as a server, its word {word}"]
-    if not document["serving"]:
-        lines = [f"{document['peers']} servers known; this node is a client"]
+    lines = [_standing(document)]
     rows = [
         [f"{bucket['prefix']}" if not number else "", peer["peer"], _milliseconds(peer["rtt_ms"]), f"{peer['heard_s_ago']:.0f} s ago"]
         for bucket in document["buckets"]
         for number, peer in enumerate(bucket["peers"])
     ]
     return "\n".join([*lines, columns([["bits", "peer", "rtt", "heard"], *rows])] if rows else lines)
+
+
+def _ring(document: Mapping[str, Any]) -> str:
+    """A member's place on the ring: clockwise from its predecessor, then its fingers."""
+    lines = [_standing(document), _MODES[document["mode"]]]
+    known = {peer["peer"]: peer for peer in document["known"]}
+    rows = [["predecessor", document["predecessor"]]] if document["predecessor"] else []
+    rows += [["this node", document["peer"]]]
+    for role in ("successor", "finger"):
+        rows += [[role if not number else "", peer] for number, peer in enumerate(document[f"{role}s"])]
+    rows = [[*row, _milliseconds(known[row[1]]["rtt_ms"]) if row[1] in known else "-"] for row in rows]
+    return "\n".join([*lines, columns([["", "peer", "rtt"], *rows])])
+
+
+_MODES = {
+    "outside": "it stands on no ring",
+    "forming": "the ring is forming: it is so small that every member knows all others",
+    "ring": "it stands on the ring",
+}
+
+
+def _standing(document: Mapping[str, Any]) -> str:
+    if not document["serving"]:
+        return f"{document['peers']} servers known; this node is a client"
+    word = "counts" if document["authoritative"] else "does not count yet"
+    return f"{document['peers']} servers known, {len(document['counted'])} counted near this node; as a server, its word {word}"
 
 
 def _milliseconds(value: float | None) -> str:

@@ -11,7 +11,9 @@ from peerstack_cli.session import Session, command
 
 __all__ = ["dht_app"]
 
-dht_app = typer.Typer(rich_markup_mode=None, no_args_is_help=True, help="Look into a DHT: lookups step by step, single peers, the table.")
+dht_app = typer.Typer(
+    rich_markup_mode=None, no_args_is_help=True, help="Look into a DHT: lookups step by step, single peers, the table, the ring."
+)
 
 _Peer = Annotated[str, typer.Argument(metavar="PEER", help="A peer id, or an address that ends in /p2p/PEER_ID.")]
 _Content = Annotated[str, typer.Argument(metavar="KEY", help="What is provided.")]
@@ -55,6 +57,14 @@ def table(session: Session, dht: Dht = None) -> None:
     from peerstack_cli import dht as commands
 
     commands.table(session, dht)
+
+
+@command(dht_app)
+def ring(session: Session, dht: Dht = None) -> None:
+    """Show the ring as the daemon sees it; without --dht that of the DHT chord."""
+    from peerstack_cli import dht as commands
+
+    commands.ring(session, dht)
 
 
 @command(dht_app)

@@ -19,6 +19,7 @@ __all__ = ["DHT_OPERATIONS"]
 
 _KEY: Final = ("dht", "namespace", "key", "timeout_s")
 _MAX_COUNT: Final = 1000
+_RING: Final = "chord"  # the kind of topology
 
 
 async def lookup(host: Host, fields: object) -> Document:
@@ -41,10 +42,19 @@ async def closest(host: Host, fields: object) -> Document:
 
 
 async def table(host: Host, fields: object) -> Document:
-    """The routing table or ring."""
-    request = Request(fields, allowed=("dht",))
-    name, inspect = _inspect(host, request)
-    return {"dht": name, **inspect.topology()}
+    """The routing table."""
+    name, topology = _topology(host, fields)
+    if topology["kind"] == _RING:
+        raise CommandError("usage", f"the DHT {name!r} is a ring: peerstack dht ring shows it")
+    return {"dht": name, **topology}
+
+
+async def ring(host: Host, fields: object) -> Document:
+    """The ring as one member sees it."""
+    name, topology = _topology(host, fields)
+    if topology["kind"] != _RING:
+        raise CommandError("usage", f"the DHT {name!r} is no ring: peerstack dht table shows what it knows")
+    return {"dht": name, **topology}
 
 
 async def ping(host: Host, fields: object) -> Document:
@@ -101,6 +111,7 @@ DHT_OPERATIONS: Final[Mapping[str, Operation]] = MappingProxyType(
         "dht/lookup": lookup,
         "dht/closest": closest,
         "dht/table": table,
+        "dht/ring": ring,
         "dht/ping": ping,
         "dht/find-node": find_node,
         "dht/find-value": find_value,
@@ -123,6 +134,11 @@ def _inspect(host: Host, request: Request) -> tuple[str, Inspect]:
     if not isinstance(dht, Inspect):
         raise ConfigError(f"the DHT {name!r} cannot be looked into")
     return name, dht
+
+
+def _topology(host: Host, fields: object) -> tuple[str, Mapping[str, Any]]:
+    name, inspect = _inspect(host, Request(fields, allowed=("dht",)))
+    return name, inspect.topology()
 
 
 def _providers(host: Host, request: Request) -> tuple[str, Providers]:

@@ -35,12 +35,13 @@ def left_behind(folder: Path) -> tuple[list[str], list[str]]:
     return running, [str(path) for path in folder.iterdir()]
 
 
-def test_every_read_gives_the_right_bytes(folder: Path) -> None:
-    result = peerstack("demo", "--json", env=environment(TMPDIR=str(folder)))
+@pytest.mark.parametrize("dht", ["kad", "chord"])
+def test_every_read_gives_the_right_bytes(folder: Path, dht: str) -> None:
+    result = peerstack("demo", "--json", "--dht", dht, env=environment(TMPDIR=str(folder)))
     assert result.returncode == 0, result.stderr
     document = json.loads(result.stdout)
     check("demo", document)
-    assert (document["ok"], document["nodes"], document["wrong"]) == (True, 7, 0)
+    assert (document["ok"], document["dht"], document["nodes"], document["wrong"]) == (True, dht, 7, 0)
     assert document["reads"] == 3 * document["values"]
     assert len({document["killed"], document["left"]}) == 2
     assert left_behind(folder) == ([], [])

@@ -28,6 +28,8 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Daemon, 
             client = Client(Home(each.home))
             until(lambda client=client: client.post("/v1/dht/table", {})["authoritative"])  # type: ignore[misc]
             until(lambda client=client: client.post("/v1/dht/table", {})["peers"] == 1)  # type: ignore[misc]
+            until(lambda client=client: client.post("/v1/dht/ring", {"dht": "chord"})["authoritative"])  # type: ignore[misc]
+            until(lambda client=client: client.post("/v1/dht/ring", {"dht": "chord"})["predecessor"])  # type: ignore[misc]
         yield first, second
 
 
@@ -88,6 +90,37 @@ def test_closest_and_table_show_what_is_known_without_asking(network: tuple[Daem
     assert [peer["peer"] for peer in bucket["peers"]] == [b]
     shared = 256 - (position(a) ^ position(b)).bit_length()
     assert (bucket["prefix"], int(bucket["peers"][0]["position"], 16)) == (shared, position(b))
+
+
+def test_the_ring_is_shown_of_the_dht_that_has_one(network: tuple[Daemon, Daemon], run: Command) -> None:
+    a, b = ids(network)
+    for given in ((), ("--dht", "chord")):
+        code, document = run("ring", *given, "--home", network[0].home)
+        assert (code, document["dht"], document["peer"], document["serving"], document["counted"]) == (0, "chord", a, True, [b])
+        assert (document["mode"], document["predecessor"], document["successors"]) == ("forming", b, [b])
+        assert [(peer["peer"], int(peer["position"], 16)) for peer in document["known"]] == [(b, position(b))]
+    code, error = run("ring", "--dht", "kad", "--home", network[0].home)
+    assert (code, error["code"]) == (2, "usage")
+    assert "dht table" in error["message"]
+    code, error = run("table", "--dht", "chord", "--home", network[0].home)
+    assert (code, error["code"]) == (2, "usage")
+    assert "dht ring" in error["message"]
+
+
+def test_every_command_takes_either_dht(network: tuple[Daemon, Daemon], run: Command) -> None:
+    a, b = ids(network)
+    chord = ("--dht", "chord", "--home", network[0].home)
+    code, document = run("lookup", "key", *chord, "--trace")
+    key = int(document["position"], 16)
+    assert (code, document["dht"], [hop["peer_id"] for hop in document["hops"]]) == (0, "chord", [b])
+    assert document["peers"] == sorted((a, b), key=lambda peer: (position(peer) - key) % (1 << 256))
+    assert run("closest", "key", *chord)[1]["peers"] == [b]
+    assert run("ping", b, *chord)[1]["peer_id"] == b
+    assert run("store", b, "ring", "value", *chord)[1]["stored"]
+    assert run("find-value", b, "ring", *chord)[1]["records"][0]["value"] == "value"
+    assert run("find-value", b, "ring", "--dht", "kad", "--home", network[0].home)[1]["records"] == []
+    assert run("find-node", b, "key", *chord)[1]["peers"] == []
+    assert run("provide", "content", *chord)[0] == 9
 
 
 def test_one_peer_is_asked_by_its_id_and_by_its_address(network: tuple[Daemon, Daemon], run: Command) -> None:
@@ -164,6 +197,10 @@ def test_texts_for_people(network: tuple[Daemon, Daemon], capsys: pytest.Capture
     assert table[0] == "1 servers known, 1 counted near this node; as a server, its word counts"
     assert table[1].split() == ["bits", "peer", "rtt", "heard"]
     assert table[2].split()[1] == b
+    ring = [line.split() for line in said("ring").splitlines()]
+    assert ring[0] == table[0].split()
+    assert ring[1][:4] == ["the", "ring", "is", "forming:"]
+    assert [ring[3][:2], ring[4], ring[5][:2]] == [["predecessor", b], ["this", "node", a, "-"], ["successor", b]]
     assert said("closest", "key") == f"{b}\n"
     assert said("ping", b).startswith(f"{b} time=")
 

@@ -34,13 +34,11 @@ __all__ = ["EXCHANGES", "PAGE", "Exchange", "encoded"]
 
 PAGE: Final = Path(__file__).parents[3] / "docs" / "protocols" / "chord.md"
 
+_KEYS = [PrivateKey.from_seed(bytes(range(number, number + 32))) for number in range(3)]
 _FIRST, _SECOND, _THIRD = (
-    Contact.of(
-        PrivateKey.from_seed(bytes(range(number, number + 32))).peer_id, (Address.parse(f"/ip4/192.0.2.{number + 1}/tcp/4001").to_bytes(),)
-    )
-    for n in range(3)
+    Contact.of(key.peer_id, (Address.parse(f"/ip4/192.0.2.{number}/tcp/4001").to_bytes(),)) for number, key in enumerate(_KEYS, start=1)
 )
-_OURS, _THEIRS, _OTHER = (Member(each, 1_800_000_000_000_000 + number) for number, each in enumerate((_FIRST, _SECOND, _THIRD)))
+_OURS, _OTHER, _THEIRS = (Member(each, 1_800_000_000_000_000 + number) for number, each in enumerate((_FIRST, _SECOND, _THIRD)))
 _STATE = State(_THEIRS, Mode.RING, 1, _OTHER, (_OURS, _OTHER))
 _FORMING = State(_THEIRS, Mode.FORMING, 1, None, ())
 _MAP = (Entry(_THEIRS, Status.UP), Entry(_OURS, Status.JOINING))

@@ -17,6 +17,7 @@ from peerstack.rpc.streams import RpcLimits
 from tests.unit.kad.kad_vectors import EXCHANGES, PAGE, Exchange, encoded, read_vectors
 
 TEXT = PAGE.read_text(encoding="utf-8")
+SHARED = (PAGE.parent / "servers.md").read_text(encoding="utf-8")
 VECTORS = read_vectors(TEXT)
 
 
@@ -49,17 +50,16 @@ def test_the_printed_bytes_are_read_as_what_they_mean(number: int) -> None:
 
 
 def test_the_page_has_our_own_fields_types_and_statuses_with_their_numbers() -> None:
-    assert numbers(r"(\w+) = (1\d{3});", TEXT) == {field.name: field.number for field in Message.DESCRIPTOR.fields if field.number >= 1000}
-    assert numbers(r"([A-Z_]{4,}) (\d+)\b", TEXT.partition("MessageType type")[2].partition("bytes key")[0]) == dict(
-        Message.MessageType.items()
-    )
-    assert numbers(r"(?m)^\| (?P<number>\d) \| (?P<name>[A-Z_]+) \|", TEXT) == dict(Message.Status.items())
-    agreed = TEXT.partition("message NetworkParameters")[2]
+    assert numbers(r"(\w+) = (1\d{3});", SHARED + TEXT) == {field.name: field.number for field in Message.DESCRIPTOR.fields if field.number >= 1000}
+    types = "".join(text.partition("MessageType type")[2].partition("\n")[0] for text in (SHARED, TEXT))
+    assert numbers(r"([A-Z_]{4,}) (\d+)\b", types) == dict(Message.MessageType.items())
+    assert numbers(r"(?m)^\| (?P<number>\d) \| (?P<name>[A-Z_]+) \|", SHARED) == dict(Message.Status.items())
+    agreed = SHARED.partition("message NetworkParameters")[2]
     assert numbers(r"uint(?:32|64) (\w+) = (\d);", agreed) == {field.name: field.number for field in NetworkParameters.DESCRIPTOR.fields}
 
 
 def test_the_page_has_the_bounds_that_hold() -> None:
-    bounds = TEXT.split("## Bounds")[1]
+    bounds = SHARED.split("## Bounds")[1] + TEXT.split("## Bounds")[1]
     for bound in (
         MAX_MESSAGE_BYTES,
         MAX_CLOSER,
@@ -72,7 +72,7 @@ def test_the_page_has_the_bounds_that_hold() -> None:
     ):
         assert re.search(rf"\b{bound:,}\b", bounds), bound
     limits = RpcLimits()
-    assert f"Up to {limits.max_in_flight} requests" in TEXT
-    assert f"idle for {limits.idle_s:.0f} s" in TEXT
-    assert f"nothing came for {limits.served_idle_s:.0f} s" in TEXT.replace("\n", " ")
+    assert f"Up to {limits.max_in_flight} requests" in SHARED
+    assert f"idle for {limits.idle_s:.0f} s" in SHARED
+    assert f"nothing came for {limits.served_idle_s:.0f} s" in SHARED.replace("\n", " ")
     assert f"1 to {MAX_PROVIDED:,} of 1 to 80 bytes" in TEXT
