@@ -116,11 +116,16 @@ class ChordRouting:
             self.revision += 1
 
     def forget_silent(self, before: float) -> list[Contact]:
-        """Take out, and return, failing servers not heard of since `before`."""
-        silent = [entry.contact for entry in self if entry.failures and entry.last_heard < before]
-        for contact in silent:
-            self.remove(contact.key)
-        return silent
+        """Take out, and return, failing servers not heard of since `before`.
+
+        A member also lets go of those that are merely not heard of: nobody asks them regularly, and who died meanwhile would pass for
+        responsible. A client knows nobody else.
+        """
+        is_member = self._ring is not None and self._ring.place.is_member
+        unheard = [entry for entry in self if (entry.failures or is_member) and entry.last_heard < before]
+        for entry in unheard:
+            self.remove(entry.contact.key)
+        return [entry.contact for entry in unheard if entry.failures]
 
     def stale(self) -> list[Contact]:
         """The servers that failed too often to be named to others."""
