@@ -25,6 +25,7 @@ from tests.sim.history import (
     Quiet,
     Read,
     Snapshot,
+    Stand,
     Table,
     Write,
 )
@@ -33,10 +34,10 @@ from tests.sim.oracle import Bounds, Oracle, Violation, availability
 SLOT = (b"key", b"")
 
 
-def oracle(**options: float) -> Oracle:
+def oracle(*, r: int = 0, **options: float) -> Oracle:
     """Lower numbers are closer to every key."""
     return Oracle(
-        lambda _slot, servers, count: sorted(servers)[:count], replicas=3, remember_s=1000, bounds=Bounds(accuracy=1.0), **options
+        lambda _slot, servers, count: sorted(servers)[:count], replicas=3, r=r, remember_s=1000, bounds=Bounds(accuracy=1.0), **options
     )
 
 
@@ -193,6 +194,41 @@ def test_where_an_undecided_write_stands_instead_its_copies_are_counted() -> Non
     assert misplaced(*newer[:2])
     assert misplaced(*newer[:2], Copy(2, SLOT, (1, b"w"), math.inf, True))
     assert not misplaced(*(replace(copy, has_value=False) for copy in newer[:1]))  # a delete, whose headers may lie where they are
+
+
+def ring(*changed: Stand, size: int = 5, clients: frozenset[int] = frozenset()) -> list[str]:
+    """What is said of a ring with r = 2 on which everybody stands where they belong, but for these."""
+    mode = "ring" if size >= 4 else "forming"
+    around = [[*range(node + 1, size), *range(node)] for node in range(size)]
+    stands = {node: Stand(node, mode, around[node][-1], tuple(around[node][:2]), frozenset()) for node in range(size)}
+    stands |= {stand.node: stand for stand in changed}
+    snapshot = Snapshot(time=50, servers={node: 10 * node for node in range(size)}, clients=clients, stands=[*stands.values()])
+    return [str(violation) for violation in oracle(r=2).judge(History(snapshots=[snapshot]))]
+
+
+@pytest.mark.parametrize("size", [3, 4, 5])
+def test_on_an_ideal_ring_there_is_nothing_to_say(size: int) -> None:
+    assert not ring(size=size)
+
+
+@pytest.mark.parametrize(
+    "stand",
+    [
+        Stand(1, "ring", 4, (2, 3), frozenset()),
+        Stand(1, "ring", 0, (3, 4), frozenset()),
+        Stand(1, "ring", 0, (2,), frozenset()),
+        Stand(1, "forming", 0, (2, 3), frozenset()),
+        Stand(1, "outside", None, (), frozenset()),
+    ],
+)
+def test_who_stands_elsewhere_on_a_ring_than_where_it_belongs_is_seen(stand: Stand) -> None:
+    (told,) = ring(stand)
+    assert told.startswith("ring at 50.000 s: node 1")
+
+
+def test_a_client_that_a_ring_names_is_seen() -> None:
+    (told,) = ring(Stand(1, "ring", 0, (2, 3), frozenset({8})), clients=frozenset({8}))
+    assert "names clients [8]" in told
 
 
 def test_only_the_invariants_named_are_judged() -> None:
