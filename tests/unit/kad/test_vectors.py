@@ -52,8 +52,6 @@ def test_the_printed_bytes_are_read_as_what_they_mean(number: int) -> None:
 def test_the_page_has_our_own_fields_types_and_statuses_with_their_numbers() -> None:
     fields = {field.name: field.number for field in Message.DESCRIPTOR.fields if field.number >= 1000}
     assert numbers(r"(\w+) = (1\d{3});", SHARED + TEXT) == fields
-        field.name: field.number for field in Message.DESCRIPTOR.fields if field.number >= 1000
-    }
     types = "".join(text.partition("MessageType type")[2].partition("\n")[0] for text in (SHARED, TEXT))
     assert numbers(r"([A-Z_]{4,}) (\d+)\b", types) == dict(Message.MessageType.items())
     assert numbers(r"(?m)^\| (?P<number>\d) \| (?P<name>[A-Z_]+) \|", SHARED) == dict(Message.Status.items())
