@@ -89,6 +89,7 @@ class RoutingTable:
         own: Our own position.
         k: Contacts per bucket.
         neighbourhood: Contacts around our own position that are kept whatever their buckets hold.
+        probing: Whether a newcomer to a full bucket has the longest silent contact pinged.
     """
 
     def __init__(self, own: int, *, k: int = 20, neighbourhood: int | None = None, admission: Admission | None = None) -> None:
@@ -103,6 +104,7 @@ class RoutingTable:
         self.own = own
         self.k = k
         self.neighbourhood = 5 * k if neighbourhood is None else neighbourhood
+        self.probing = True
         self._admission = admission
         self._buckets: list[_Bucket] = []  # up to the deepest that holds somebody
         self._size = 0
@@ -223,6 +225,14 @@ class RoutingTable:
         """Buckets in which nothing was looked up since `before`, shallowest first."""
         return [index for index, bucket in enumerate(self._buckets) if bucket.looked_up < before]
 
+    def corner(self, count: int) -> int:
+        """The first bucket that with all deeper ones holds fewer than `count` contacts: looking up so many around us finds all there."""
+        index, held = len(self._buckets), 0
+        while index and held + len(self._buckets[index - 1].entries) < count:
+            index -= 1
+            held += len(self._buckets[index].entries)
+        return index
+
     def _by_distance(self, target: int) -> Iterator[_Bucket]:
         """Buckets in the order of their distance to `target`: whoever stands in an earlier one is closer than all in later ones.
 
@@ -279,7 +289,7 @@ class RoutingTable:
         oldest = next(iter(bucket.entries.values()))
         # Whoever is pinged may not know us, and ping somebody for us in turn: where almost every sender is a stranger, as in a large
         # network, each request would set off pings without end if buckets did not pause.
-        if not oldest.pinging and now - oldest.last_heard > _RECENTLY_S and now - bucket.probed > _PROBE_PAUSE_S:
+        if self.probing and not oldest.pinging and now - oldest.last_heard > _RECENTLY_S and now - bucket.probed > _PROBE_PAUSE_S:
             oldest.pinging = True
             self._events.append(PingContact(oldest.contact))
 

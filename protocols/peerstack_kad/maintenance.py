@@ -39,8 +39,9 @@ class Refresher:
         self._begin([index for index in range(table.depth) if len(table.bucket(index)) < self._engine.parameters.k])
 
     def due(self, before: float) -> None:
-        """Look around in every bucket where nothing was looked up since `before`, and around our own position."""
-        self._begin([*self._table.due_for_refresh(before), KEY_BITS])
+        """Look around our own position, and in every bucket beyond what that finds where nothing was looked up since `before`."""
+        corner = self._table.corner(self._engine.parameters.k)
+        self._begin([*(index for index in self._table.due_for_refresh(before) if index < corner), KEY_BITS])
 
     def stop(self) -> None:
         """Look nowhere any more."""

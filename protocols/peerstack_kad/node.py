@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final
 
+from peerstack.dht.replica.contacts import Contact
 from peerstack.dht.replica.locating import Locate
-from peerstack.dht.replica.messages import FindNode, Ping
+from peerstack.dht.replica.messages import FindNode, Ping, Request
 from peerstack.dht.replica.node import DhtNode
+from peerstack.dht.replica.seam import Respond
 from peerstack.dht.replica.settings import NodeParts
 from peerstack.dht.replica.topology import describe, describe_peer
 from peerstack_kad.buckets import Admission, ContactAdded, ContactRemoved, PingContact
@@ -59,6 +61,12 @@ class KademliaNode(DhtNode):
         """End all timers; nothing is asked any more."""
         self._refresher.stop()
         super().stop()
+
+    def serve(self, sender: Contact, request: Request, respond: Respond, *, is_server: bool, ip_group: bytes = b"") -> None:
+        """See `DhtNode.serve`. A stranger's ping has nobody pinged to make room: it may have been sent for just such a reason."""
+        self.table.probing = not isinstance(request, Ping)
+        super().serve(sender, request, respond, is_server=is_server, ip_group=ip_group)
+        self.table.probing = True
 
     def topology(self) -> dict[str, Any]:
         """The routing table and the neighbourhood as plain data."""

@@ -80,6 +80,16 @@ def test_a_contact_that_does_not_answer_is_pinged_for_every_newcomer_until_it_is
     assert bucket_keys(table) == [1, 2, 8 + STALE_AFTER - 1]
 
 
+def test_without_probing_a_newcomer_waits_and_nobody_is_pinged() -> None:
+    table = full_table()
+    table.probing = False
+    table.heard(far(8), 100.0)
+    assert table.take_events() == []
+    for _ in range(STALE_AFTER):
+        table.failed(far(0).key)
+    assert bucket_keys(table) == [1, 2, 8]
+
+
 def test_a_contact_heard_of_just_now_is_not_pinged_for_a_newcomer() -> None:
     table = full_table()
     for index in range(K):
@@ -191,6 +201,16 @@ def test_a_bucket_is_due_for_refresh_until_something_in_it_was_looked_up() -> No
     assert 0 in table.due_for_refresh(50.0)
     table.looked_up(far(0).key, 60.0)
     assert 0 not in table.due_for_refresh(50.0)
+
+
+def test_the_corner_is_what_a_lookup_around_us_has_to_exhaust() -> None:
+    table = full_table()  # K in bucket 0, one in bucket 254 (at position 2 or 3) or 255 (at 1) each
+    assert [len(table.bucket(index)) for index in (0, 254, 255)] == [3, 2, 1]
+    assert table.corner(7) == 0
+    assert table.corner(6) == 1
+    assert table.corner(4) == 1
+    assert table.corner(3) == 255
+    assert table.corner(1) == table.depth
 
 
 @pytest.mark.parametrize("count", [0, 1, 4, 100])
