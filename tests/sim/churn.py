@@ -31,7 +31,7 @@ from tests.sim.kad_network import SimulatedKademlia, SimulatedNode
 from tests.sim.oracle import availability
 from tests.sim.world import World
 
-__all__ = ["ChurnPlan", "ChurnReport", "Sessions", "main", "run_churn"]
+__all__ = ["Churn", "ChurnPlan", "ChurnReport", "Sessions", "main", "run_churn"]
 
 _HOUR_S = 3600.0
 _TTL_S = 48 * _HOUR_S
@@ -145,21 +145,33 @@ class CountedKademlia(SimulatedKademlia):
         self.requests[type(message).__name__] += 1
 
 
-class _Churn:
-    """One run."""
+class Churn:
+    """One run.
 
-    def __init__(self, plan: ChurnPlan, tell: Callable[[str], None]) -> None:
+    Args:
+        plan: What to simulate.
+        world: Where; nobody is there yet.
+
+    Attributes:
+        report: What came of it.
+        server_hours: How long all servers ran, together.
+    """
+
+    def __init__(self, plan: ChurnPlan, world: World) -> None:
         self.plan = plan
         self.report = ChurnReport(plan)
-        self._tell = tell
-        self.network = CountedKademlia(plan.seed, parameters=plan.parameters)
-        self.world = World(self.network, random.Random(f"churn {plan.seed}"))
+        self.server_hours = 0.0
+        self.network = world.network
+        self.world = world
         self._sessions = Sessions(plan.shape, plan.median_session_s)
         self._fate = random.Random(f"sessions {plan.seed}")
         self._born: dict[int, float] = {}
         self._server_s = 0.0  # that ended sessions lasted, together
         self._names: list[str] = []
         self._tasks: set[asyncio.Task[None]] = set()
+
+    def look(self) -> None:
+        """Take a look at the network: called every `ChurnPlan.look_every_s`."""
 
     async def play(self) -> None:
         """Let the time pass."""
@@ -173,7 +185,7 @@ class _Churn:
             self._spawn(self._again(step, pause_s))
         while world.now < end:
             await asyncio.sleep(min(plan.look_every_s, end - world.now))
-            self._look()
+            self.look()
         self._sum_up_traffic()
         await self._judge()
         for task in self._tasks:
@@ -226,31 +238,9 @@ class _Churn:
 
     # -- what is measured
 
-    def _look(self) -> None:
-        """See whom every server knows of its closest."""
-        up = [self.network.nodes[number] for number in self.network.up()]
-        keys = [node.contact.key for node in up]
-        near = min(_NEAR, len(keys) - 1)
-        known: list[int] = []
-        for node in up:
-            own, table = node.contact.key, node.node.table
-            found = sum((entry := table.get(key)) is not None and not entry.stale for key in closest(keys, own, near + 1)[1:])
-            known.append(found + _NEAR - near)
-        self.report.near_known = dict(sorted((Counter(self.report.near_known) + Counter(known)).items()))
-        self.report.health.append(
-            {
-                "hour": self.world.now / _HOUR_S,
-                "nodes": len(up),
-                "know_18": sum(count >= _ENOUGH for count in known) / len(up),
-                "know_20": sum(count >= _NEAR for count in known) / len(up),
-            }
-        )
-        told = {name: round(value, 4) for name, value in self.report.health[-1].items()}
-        self._tell(f"{told}, {self.network.messages.messages} messages, {time.process_time():.0f} s of CPU")
-
     def _sum_up_traffic(self) -> None:
         running_s = sum(self.world.now - began for began in self._born.values())
-        hours = (self._server_s + running_s) / _HOUR_S
+        hours = self.server_hours = (self._server_s + running_s) / _HOUR_S
         self.report.requests = {kind: count / hours for kind, count in sorted(self.network.requests.items())}
         self.report.messages = self.network.messages.messages / hours
 
@@ -275,6 +265,37 @@ class _Churn:
         report.violations = [str(violation) for violation in world.oracle().judge(world.history)]
 
 
+class _KademliaChurn(Churn):
+    """Churn of Kademlia nodes, whose routing tables are looked at."""
+
+    def __init__(self, plan: ChurnPlan, tell: Callable[[str], None]) -> None:
+        network = CountedKademlia(plan.seed, parameters=plan.parameters)
+        super().__init__(plan, World(network, random.Random(f"churn {plan.seed}")))
+        self._tell = tell
+
+    def look(self) -> None:
+        """See whom every server knows of its closest."""
+        up = [self.network.nodes[number] for number in self.network.up()]
+        keys = [node.contact.key for node in up]
+        near = min(_NEAR, len(keys) - 1)
+        known: list[int] = []
+        for node in up:
+            own, table = node.contact.key, node.node.table
+            found = sum((entry := table.get(key)) is not None and not entry.stale for key in closest(keys, own, near + 1)[1:])
+            known.append(found + _NEAR - near)
+        self.report.near_known = dict(sorted((Counter(self.report.near_known) + Counter(known)).items()))
+        self.report.health.append(
+            {
+                "hour": self.world.now / _HOUR_S,
+                "nodes": len(up),
+                "know_18": sum(count >= _ENOUGH for count in known) / len(up),
+                "know_20": sum(count >= _NEAR for count in known) / len(up),
+            }
+        )
+        told = {name: round(value, 4) for name, value in self.report.health[-1].items()}
+        self._tell(f"{told}, {self.network.messages.messages} messages, {time.process_time():.0f} s of CPU")
+
+
 def _version(write: Write) -> Version:
     assert write.version is not None
     return write.version
@@ -290,7 +311,7 @@ def run_churn(plan: ChurnPlan, tell: Callable[[str], None] = lambda _text: None)
     began = time.process_time()
 
     async def play() -> ChurnReport:
-        churn = _Churn(plan, tell)
+        churn = _KademliaChurn(plan, tell)
         await churn.play()
         return churn.report
 
