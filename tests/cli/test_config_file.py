@@ -28,7 +28,7 @@ def test_the_template_is_right_about_every_key_it_shows(tmp_path: Path) -> None:
         "listen": ["/ip4/0.0.0.0/tcp/4001"],
         "bootstrap": [],
         "log": {"level": "info", "format": "text"},
-        "protocols": {"kad": {"enabled": False}},
+        "protocols": {"chord": {"enabled": False}},
     }
 
 
