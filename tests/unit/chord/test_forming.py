@@ -8,7 +8,7 @@ from peerstack_chord.forming import MemberMap
 from peerstack_chord.messages import Entry, Status
 from peerstack_chord.ring import Mode
 
-from tests.unit.chord.ring_world import World, form, member
+from tests.unit.chord.ring_world import Node, World, form, member
 
 ENTRIES = st.lists(
     st.builds(lambda key, life, standing: Entry(member(key, life), standing), st.integers(0, 5), st.integers(1, 3), st.sampled_from(Status))
@@ -145,3 +145,71 @@ def test_a_crowd_that_joins_at_once_forms_one_ring() -> None:
     for key in range(1, 40):
         world.add(key * 1000, [0])
     world.run_until(lambda: len(world.states()) == 40 and ring.ideal(world.states(), 3), 120)
+
+
+def joining(world: World, key: int, others: list[int]) -> Node:
+    """A node whose timers and joiner rest, with a map of members that do not know it."""
+    node = world.add(key, [others[0]], timers=False)
+    node.ring._joiner.stop()
+    world.bag.clear()
+    node.ring._form(1, [Entry(world.nodes[other].ring.place.own) for other in others], confirmed=False)
+    return node
+
+
+def test_who_begins_another_life_while_joining_is_confirmed_anew() -> None:
+    world = form(3, [10, 20])
+    node = joining(world, 30, [10, 20])
+    old = node.ring.place.own
+    to_10, to_20 = (delivery for delivery in sorted(world.bag) if delivery.to is node)
+    world.deliver(to_10)
+    world.deliver(next(delivery for delivery in world.bag if delivery.to is node and delivery.reply is not None))  # 10 confirms
+    assert node.ring._forming is not None
+    node.ring._forming.merge([Entry(old, Status.GONE)])
+    assert node.ring.place.own != old
+    world.deliver(to_20)
+    world.deliver(
+        next(delivery for delivery in world.bag if delivery.to is node and delivery.reply is not None)
+    )  # 20 confirmed the old life
+    assert not node.ring.place.is_member
+    assert knows_all(world)
+    world.run_until(lambda: len(world.states()) == 3 and ring.ideal(world.states(), 3), 10)
+    assert knows_all(world)
+
+
+def test_two_who_leave_a_ring_of_r_plus_2_at_once_have_it_form_first() -> None:
+    for r, first, second in [(r, first, second) for r in (2, 3) for first in range(r + 2) for second in range(first)]:
+        world = form(r, list(range(0, 10 * (r + 2), 10)), seed=first)
+        done: list[int] = []
+        for key in (10 * first, 10 * second):
+            world.nodes[key].ring.leave(lambda key=key: done.append(key))  # type: ignore[misc]
+        while len(done) < 2:
+            assert world.step(world.now + 5)
+            if Mode.RING in {state.mode for state in world.states()}:
+                assert ring.zave_invariant(world.states(), r)
+        for key in done:
+            world.nodes[key].ring.stop()
+        world.run(2)
+        assert len(world.states()) == r
+        assert ring.ideal(world.states(), r)
+
+
+def test_who_leaves_waits_for_nobody_who_is_dead_for_ever() -> None:
+    world = form(2, [10, 20, 30, 40])
+    done: list[bool] = []
+    world.groups[10] = 1
+    world.nodes[10].ring.leave(lambda: done.append(True))
+    world.run(8)
+    assert done == [True]
+    assert world.nodes[10].ring.mode is Mode.OUTSIDE
+
+
+def test_a_member_of_whom_it_is_said_that_it_leaves_begins_a_higher_life_and_stays() -> None:
+    world = form(3, [10, 20, 30])
+    life = world.nodes[20].ring.place.own
+    forming = world.nodes[10].ring._forming
+    assert forming is not None
+    forming.merge([Entry(life, Status.LEAVING)])
+    world.run(5)
+    assert world.nodes[20].ring.place.own.incarnation > life.incarnation
+    assert ring.ideal(world.states(), 3)
+    assert len(world.states()) == 3

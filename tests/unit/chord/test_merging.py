@@ -4,6 +4,7 @@ import pytest
 from peerstack_chord import ring
 from peerstack_chord.merging import Acquaintances
 from peerstack_chord.messages import Meet
+from peerstack_chord.ring import Mode
 
 from tests.unit.chord.ring_world import World, contact, form
 
@@ -68,3 +69,71 @@ def test_a_contact_on_the_same_ring_changes_nothing() -> None:
     world.run(10)
     assert world.nodes[20].ring.place.own == life
     assert ring.ideal(world.states(), 2)
+
+
+def test_nobody_steps_out_because_a_newcomer_has_yet_to_notice_that_the_owner_of_position_0_is_dead() -> None:
+    world = form(3, [10, 20, 30, 40, 50, 60])
+    newcomer = world.add(65, [60], timers=False)
+    world.run_until(lambda: newcomer.ring.mode is Mode.RING, 5)
+    for node in world.live():
+        node.ring._timers.stop()
+    world.bag.clear()
+    world.crash(10)
+    last, member = world.nodes[60].ring.place, world.nodes[20].ring
+    last.adopt(member.place.own, member.place.successors.entries)  # it noticed, and took nobody in yet
+    life = member.place.own
+    member._merger.meet(contact(65))
+    world.run(30)
+    assert member.place.own == life
+    assert member.mode is Mode.RING
+
+
+def test_who_owns_a_position_has_to_say_so_itself() -> None:
+    world = form(3, [10, 20, 30, 40, 50, 60])
+    for node in world.live():
+        node.ring._timers.stop()
+    world.bag.clear()
+    found: list[int] = []
+    merger = world.nodes[30].ring._merger
+    merger._find_owner(0, [contact(40)], lambda owner: found.append(owner.key))
+    world.run(5)
+    assert found == [10]
+    world.crash(10)  # 20 still has it for its predecessor
+    merger._find_owner(0, [contact(40)], lambda owner: found.append(owner.key))
+    world.run(5)
+    assert found == [10]
+    world.nodes[20].ring.place.predecessor = world.nodes[60].ring.place.own
+    merger._find_owner(0, [contact(40)], lambda owner: found.append(owner.key))
+    world.run(5)
+    assert found == [10, 20]
+
+
+def test_who_goes_over_to_another_ring_tells_near_ones_and_far_ones() -> None:
+    keys = [step << 251 for step in range(1, 31)]
+    world = form(2, keys)
+    world.run(60)
+    node = world.nodes[keys[20]]
+    far = {each.key for each in node.ring.way.fingers} - {each.key for each in node.ring._neighbours()}
+    world.bag.clear()
+    met: set[int] = set()
+    for other in world.live():
+        other.ring._server._calls.meet = lambda _contact, key=other.contact.key: met.add(key)  # type: ignore[misc]
+    node.ring._lose(contact(5))
+    world.run(1)
+    assert len(met & far) > 2
+    assert keys[21] in met
+    assert keys[19] in met
+
+
+def test_nobody_of_the_ring_one_left_becomes_a_finger_into_the_next() -> None:
+    world = form(2, [10, 20, 30, 40, 50])
+    node = world.nodes[20]
+    for each in world.live():
+        each.ring._timers.stop()
+    world.bag.clear()
+    node.ring.stabilise()  # answers are under way when it goes
+    node.ring._lose(contact(5))
+    assert not list(node.ring.way.fingers)
+    world.run(0.3)  # they arrive, and it looks for the other ring
+    assert node.ring.mode is Mode.OUTSIDE
+    assert not list(node.ring.way.fingers)

@@ -77,7 +77,7 @@ class RingMachine(RuleBasedStateMachine):
             self.world.fire(self.pick(data, timers))
 
     def bearable(self, without: Node) -> bool:
-        """What Zave assumes of failures: every member keeps a live successor, and r + 1 are skipped by nobody; who leaves counts as gone."""
+        """What Zave assumes of failures: every member keeps a live successor, r + 1 are skipped by nobody; who leaves counts as gone."""
         gone = [node for node in self.world.live() if node is without or node.ring.is_leaving]
         for node in gone:
             node.alive = False

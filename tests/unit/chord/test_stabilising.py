@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from peerstack_chord import ring
-from peerstack_chord.messages import GetState, Notify, StateReply
+from peerstack_chord.messages import GetState, Join, Notify, StateReply
 from peerstack_chord.ring import Mode, State
 
 from peerstack.dht.replica.messages import Done, Request
@@ -107,3 +107,27 @@ def test_who_lost_the_whole_list_joins_again() -> None:
         world.crash(key)
     world.run_until(lambda: len(world.states()) == 10 and ring.ideal(world.states(), 2), 60)
     assert world.modes() == {Mode.RING}
+
+
+def test_what_an_outlived_life_said_of_itself_is_not_taken_though_it_stood_on_no_list() -> None:
+    world = form(2, SIX)
+    newcomer = world.add(25, [20], timers=False)
+    world.run_until(lambda: newcomer.ring.mode is Mode.RING, 5)
+    settle(world)
+    node = world.nodes[20]
+    node.ring.place.drop(newcomer.ring.place.own)
+    node.ring.place.adopt(world.nodes[30].ring.place.own, world.nodes[30].ring.place.successors.entries)
+    world.nodes[30].ring.place.predecessor = newcomer.ring.place.own
+    node.ring.stabilise()
+    under_way: list[StateReply] = []
+    while not under_way:  # until 25 has answered, and its answer is on its way
+        replies = [each.reply for each in world.bag if each.to is node and isinstance(each.reply, StateReply)]
+        under_way = [reply for reply in replies if reply.state.member == newcomer.ring.place.own]
+        if not under_way:
+            world.deliver(min(world.bag))
+    old = newcomer.ring.place.own
+    world.crash(25)
+    node.ring.serve(contact(25), Join(member(25, old.incarnation + 1)), lambda reply: None)
+    for delivery in sorted(world.bag):
+        world.deliver(delivery)
+        assert old not in node.ring.place.successors
