@@ -66,6 +66,33 @@ async def holders_crash_repeatedly(world: World) -> None:
         await world.read_all(names, quiescent=True)
 
 
+@scenario("S2m", "All but one of those that acknowledged each write crash at once: of no key all, and of no r servers in a row.")
+async def many_holders_crash(world: World) -> None:
+    names = names_of("many", 20)
+    writes = await world.put_all(names)
+    up = world.network.up()
+    rows = [world.network.responsible(key_of(world.network.peer_id(number)), up, world.parameters.r) for number in up]
+    sets = [set(row) for row in (*rows, *(write.acked for write in writes))]
+    counted = [_counted(world, number) for number in up]  # who loses half of these loses its voice
+    victims: set[int] = set()
+    for number in world.dice.sample(up, len(up)):
+        more = victims | {number}
+        if not any(each <= more for each in sets) and all(2 * len(each & more) < len(each) for each in counted):
+            victims.add(number)
+    for number in sorted(victims):
+        await world.crash(number)
+    world.figures["crashed"] = len(victims)
+    await world.read_all(names, readers=2)
+    await use(world, names, 60)
+    await world.quiet()
+    await world.read_all(names, quiescent=True, readers=2)
+
+
+def _counted(world: World, number: int) -> set[int]:
+    hood = world.network.nodes[number].node.engine.hood
+    return {world.network.by_peer[member.contact.peer_id].number for member in hood.members.values()}
+
+
 @scenario(
     "S3",
     "More crash than is promised: the loss is seen, and is what chance says.",
@@ -112,6 +139,17 @@ async def everybody_leaves(world: World) -> None:
     while len(world.network.up()) > 1:
         task = asyncio.ensure_future(_leave(world, world.anyone()))
         await until(task, lambda: one(world, names), 0.05)
+    await world.read_all(names, quiescent=True)
+
+
+@scenario("S4o", "In the order of their positions, one way or the other, they leave until one is left.", size=30)
+async def everybody_leaves_in_order(world: World) -> None:
+    names = names_of("order", 10)
+    await world.put_all(names)
+    await world.quiet(150)
+    order = sorted(world.network.up(), key=lambda number: key_of(world.network.peer_id(number)), reverse=world.dice.random() < 0.5)
+    for number in order[:-1]:
+        await until(asyncio.ensure_future(_leave(world, number)), lambda: one(world, names), 0.05)
     await world.read_all(names, quiescent=True)
 
 
@@ -218,6 +256,26 @@ async def partition(world: World) -> None:
     await world.read_all(names, quiescent=True, readers=3)
 
 
+@scenario(
+    "S8h",
+    "The network falls in two for an hour, is written on both sides all the time, and heals.",
+    seeds=0,
+    no_floor="neither half has the majority of the servers it knew, so both lose their voice until they have taken over",
+)
+async def long_partition(world: World) -> None:
+    names = names_of("hour", 8)
+    await world.put_all(names)
+    up = world.network.up()
+    await world.cut_off(world.dice.sample(up, len(up) // 2))
+    for _ in range(12):
+        await asyncio.sleep(295)
+        await together([lambda name=name: world.write(name) for name in names])  # type: ignore[misc]
+        await world.read_all(names[:4])
+    await world.heal()
+    await world.quiet(700)
+    await world.read_all(names, quiescent=True, readers=3)
+
+
 @scenario("S8m", "A small part is cut off for ten minutes; the majority goes on.")
 async def small_partition(world: World) -> None:
     names = names_of("part", 12)
@@ -317,3 +375,45 @@ async def empty_disk(world: World) -> None:
         await world.write(world.dice.choice(names))
     await world.quiet()
     await world.read_all(names, quiescent=True, readers=2)
+
+
+@scenario(
+    "S15",
+    "A share of the servers, up to half, crashes at once: whatever somebody still holds is found.",
+    no_floor="more crash than is promised",
+    no_copies="who lost most of the servers that it counted forgets nobody, until they return or an operator says that they will not",
+)
+async def share_crashes(world: World) -> None:
+    names = names_of("share", 20)
+    writes = await world.put_all(names)
+    await world.quiet(150)
+    share = world.dice.choice([0.1, 0.2, 0.3, 0.4, 0.5])
+    crashed = set(world.dice.sample(world.network.up(), round(share * world.network.size)))
+    lost = {write.slot for write in writes if all(number in crashed for number in world.network.up() if world.holds(number, write))}
+    for number in sorted(crashed):
+        await world.crash(number)
+    await world.quiet()
+    missed = {read.slot for read in await world.read_all(names, readers=2) if not isinstance(read.result, Found)}
+    world.figures |= {"share": share, "lost": len(lost), "missed": len(missed)}
+    assert missed <= lost, f"{sorted(missed - lost)} live somewhere, and are not found"
+
+
+@scenario("S21", "A network grows beyond r + 2 servers and shrinks to two, by leaves and by crashes.", size=2, only="chord")
+async def small_and_large(world: World) -> None:
+    names = names_of("small", 6)
+    await world.put_all(names)
+    for by_crashes in (False, True, False):
+        while len(world.network.up()) < world.parameters.r + 5:
+            await until(asyncio.ensure_future(_join(world)), lambda: one(world, names), 0.2)
+        await world.quiet(150)
+        world.look()
+        await world.read_all(names, quiescent=True)
+        while len(world.network.up()) > 2:
+            if by_crashes:
+                await world.crash(world.anyone())
+                await world.quiet()
+            else:
+                await until(asyncio.ensure_future(_leave(world, world.anyone())), lambda: one(world, names), 0.05)
+        await world.quiet(150)
+        world.look()
+        await world.read_all(names, quiescent=True)

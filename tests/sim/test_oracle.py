@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -34,10 +35,10 @@ from tests.sim.oracle import Bounds, Oracle, Violation, availability
 SLOT = (b"key", b"")
 
 
-def oracle(*, r: int = 0, **options: float) -> Oracle:
+def oracle(**options: Any) -> Oracle:
     """Lower numbers are closer to every key."""
     return Oracle(
-        lambda _slot, servers, count: sorted(servers)[:count], replicas=3, r=r, remember_s=1000, bounds=Bounds(accuracy=1.0), **options
+        lambda _slot, servers, count: sorted(servers)[:count], replicas=3, remember_s=1000, bounds=Bounds(accuracy=1.0), **options
     )
 
 
