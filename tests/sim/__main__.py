@@ -4,6 +4,7 @@
 * ``scale [--nodes N]``: what ten thousand nodes cost, and how their lookups do, as JSON;
 * ``churn [--nodes N] [--hours N]``: a day of servers that come and crash, as JSON;
 * ``disjoint [--nodes N]``: lookups along disjoint paths among liars, as JSON;
+* ``chord-paths``, ``chord-failures``, ``chord-churn``, ``chord-values``, ``chord-load``: the experiments of the Chord paper, as JSON;
 * ``figures [FIGURE ...]``: plots of those.
 """
 
@@ -15,7 +16,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-from tests.sim import churn, disjoint, figures, scale
+from tests.sim import chord_churn, chord_load, chord_static, chord_values, churn, disjoint, figures, scale
 from tests.sim.play import below_floor, play, together
 from tests.sim.scenarios import SCENARIOS, promised_by
 from tests.sim.world import DHTS
@@ -64,6 +65,11 @@ COMMANDS: Final[Mapping[str, Callable[[Sequence[str]], int]]] = {
     "scale": scale.main,
     "churn": churn.main,
     "disjoint": disjoint.main,
+    "chord-paths": chord_static.paths_main,
+    "chord-failures": chord_static.failures_main,
+    "chord-churn": chord_churn.main,
+    "chord-values": chord_values.main,
+    "chord-load": chord_load.main,
     "figures": figures.main,
 }
 

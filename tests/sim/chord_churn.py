@@ -55,7 +55,7 @@ class RingChurnPlan:
     """What to simulate."""
 
     nodes: int = 1000
-    rates: tuple[float, ...] = (0.05, 0.10, 0.20, 0.30, 0.40)
+    rates: tuple[float, ...] = (0.05, 0.10, 0.20, 0.40)
     """Joins per second, and as many leaves."""
     seeds: int = 5
     lookups: int = 2000

@@ -41,7 +41,7 @@ class PathPlan:
     """Two to the power of these members."""
     lists: tuple[int, ...] = (1, 20)
     """Lengths of the successor list."""
-    lookups: int = 2000
+    lookups: int = 1000
     """For each size, list and table."""
     seed: int = 1
 

@@ -25,6 +25,7 @@ from peerstack.testing import virtual_time
 from tests.sim.chord_churn import TABLE_III, few_collections, poisson, poisson_limit
 from tests.sim.chord_network import SimulatedChord
 from tests.sim.ring_network import PAPER_LINKS
+from tests.sim.world import together
 
 __all__ = ["ValuePlan", "main", "measure", "value_run"]
 
@@ -43,7 +44,7 @@ class ValuePlan:
     seeds: int = 5
     reads: int = 2000
     """In each run."""
-    reads_per_s: float = 12.0
+    reads_per_s: float = 20.0
     writes_per_s: float = 2.0
     values: int = 200
     """Written before anything else, and over and over again."""
@@ -97,9 +98,7 @@ class _Run:
     async def play(self) -> Counter[str]:
         plan, network = self._plan, self._network
         network.assemble(plan.nodes)
-        for number in range(plan.values):
-            await self._write(number)
-        started = dict(self.counts)
+        await together([partial(self._write, number) for number in range(plan.values)])
         streams = {self._join: self._rate, self._leave: self._rate, self._write_any: plan.writes_per_s}
         tasks = [asyncio.ensure_future(poisson(self._dice, partial(self._spawn, step), per_s)) for step, per_s in streams.items()]
         await asyncio.sleep(plan.settle_s)
@@ -111,7 +110,6 @@ class _Run:
             task.cancel()
         await asyncio.gather(*tasks, *self._tasks, return_exceptions=True)
         await network.close()
-        self.counts["written at first"] = started.get("written", 0)
         return self.counts
 
     def _spawn(self, step: Callable[[], Coroutine[Any, Any, None]]) -> None:
