@@ -112,8 +112,11 @@ class ChordRouting:
 
     def remove(self, key: int) -> None:
         """Take a server out: it left, or serves the network no more."""
-        if self._entries.pop(key, None) is not None:
+        entry = self._entries.pop(key, None)
+        if entry is not None:
             self.revision += 1
+            if self._ring is not None:
+                self._ring.failed(entry.contact)
 
     def forget_silent(self, before: float) -> list[Contact]:
         """Take out, and return, failing servers not heard of since `before`.
