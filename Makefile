@@ -62,7 +62,8 @@ check: lint types contracts test ## All of the above
 
 sim: $(VENV)/.figures ## Play the scenarios with ten seeds and twice the servers; measure and draw the figures of docs/reference/simulation.md
 	@$(BIN)/python -m tests.sim --times 2
-	@for name in disjoint churn scale; do \
+	@$(BIN)/python -m tests.sim --dht chord
+	@for name in disjoint churn scale chord-paths chord-failures chord-churn chord-values chord-load; do \
 	  $(BIN)/python -m tests.sim $$name >$(VENV)/$$name.json && mv $(VENV)/$$name.json docs/figures/$$name.json || exit 1; \
 	done
 	@$(BIN)/python -m tests.sim figures

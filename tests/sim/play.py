@@ -28,6 +28,7 @@ class Regression:
     seed: int
     size: int
     why: str
+    dht: str = "kad"
 
 
 REGRESSIONS: Final[Sequence[Regression]] = (
