@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from functools import partial
+from itertools import combinations
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -156,38 +159,44 @@ def joining(world: World, key: int, others: list[int]) -> Node:
     return node
 
 
+def deliver_answer(world: World, node: Node) -> None:
+    """Deliver the one answer that is under way to a node."""
+    (answer,) = (delivery for delivery in world.bag if delivery.to is node and delivery.reply is not None)
+    world.deliver(answer)
+
+
 def test_who_begins_another_life_while_joining_is_confirmed_anew() -> None:
     world = form(3, [10, 20])
     node = joining(world, 30, [10, 20])
     old = node.ring.place.own
     to_10, to_20 = (delivery for delivery in sorted(world.bag) if delivery.to is node)
     world.deliver(to_10)
-    world.deliver(next(delivery for delivery in world.bag if delivery.to is node and delivery.reply is not None))  # 10 confirms
+    deliver_answer(world, node)  # 10 confirms
     assert node.ring._forming is not None
     node.ring._forming.merge([Entry(old, Status.GONE)])
     assert node.ring.place.own != old
     world.deliver(to_20)
-    world.deliver(
-        next(delivery for delivery in world.bag if delivery.to is node and delivery.reply is not None)
-    )  # 20 confirmed the old life
+    deliver_answer(world, node)  # 20 confirms the former life
     assert not node.ring.place.is_member
     assert knows_all(world)
     world.run_until(lambda: len(world.states()) == 3 and ring.ideal(world.states(), 3), 10)
     assert knows_all(world)
 
 
-def test_two_who_leave_a_ring_of_r_plus_2_at_once_have_it_form_first() -> None:
-    for r, first, second in [(r, first, second) for r in (2, 3) for first in range(r + 2) for second in range(first)]:
-        world = form(r, list(range(0, 10 * (r + 2), 10)), seed=first)
-        done: list[int] = []
-        for key in (10 * first, 10 * second):
-            world.nodes[key].ring.leave(lambda key=key: done.append(key))  # type: ignore[misc]
-        while len(done) < 2:
+@pytest.mark.parametrize("r", [2, 3])
+def test_two_who_leave_a_ring_of_r_plus_2_at_once_have_it_form_first(r: int) -> None:
+    keys = [10 * step for step in range(r + 2)]
+    for pair in combinations(keys, 2):
+        world = form(r, keys, seed=pair[0])
+        done: list[Node] = []
+        for leaver in (world.nodes[key] for key in pair):
+            leaver.ring.leave(partial(done.append, leaver))
+        while len(done) < len(pair):
             assert world.step(world.now + 5)
             if Mode.RING in {state.mode for state in world.states()}:
                 assert ring.zave_invariant(world.states(), r)
-        for key in done:
-            world.nodes[key].ring.stop()
+        for leaver in done:
+            leaver.ring.stop()
         world.run(2)
         assert len(world.states()) == r
         assert ring.ideal(world.states(), r)
