@@ -16,6 +16,7 @@ from peerstack_chord.ring import between, clockwise
 __all__ = ["FingerTable"]
 
 _WIDTH: Final = 4
+_REST: Final = 10
 _POSITIONS: Final = 1 << KEY_BITS
 _NO_RTT: Final = float("inf")
 
@@ -35,6 +36,8 @@ class FingerTable:
         self._width = width
         self._intervals: dict[int, list[Contact]] = {}  # each in clockwise order
         self._turn = KEY_BITS
+        self._changed = False  # since this turn began
+        self._resting = 0
 
     def __len__(self) -> int:
         return sum(map(len, self._intervals.values()))
@@ -54,14 +57,20 @@ class FingerTable:
         interval = [other for other in self._intervals.get(index, ()) if other.key != contact.key]
         interval.append(contact)
         interval.sort(key=lambda other: clockwise(self._own, other.key))
-        self._intervals[index] = interval[: self._width]
+        before = self._intervals.get(index, [])
+        kept = self._intervals[index] = interval[: self._width]
+        self._changed = self._changed or [other.key for other in kept] != [other.key for other in before]
 
     def failed(self, key: int) -> None:
         """Drop a member that did not answer."""
         if key == self._own:
             return
         index = self._index(key)
-        interval = [contact for contact in self._intervals.get(index, ()) if contact.key != key]
+        before = self._intervals.get(index, ())
+        interval = [contact for contact in before if contact.key != key]
+        if len(interval) < len(before):
+            self._changed = True
+            self._resting = 0
         if interval:
             self._intervals[index] = interval
         else:
@@ -88,16 +97,26 @@ class FingerTable:
     def next_start(self, beyond: int) -> int | None:
         """The start of the next interval to look up, in turn, from the farthest down to the nearest one.
 
+        A turn in which no finger changed is followed by a rest of ten calls: in a ring where little happens, looking fingers up would be
+        most of the traffic. A finger that fails ends it.
+
         Args:
             beyond: Intervals up to this position (the last successor) need no finger.
 
         Returns:
-            A position, or None if the successors reach halfway round the circle.
+            A position; None at rest, and if the successors reach halfway round the circle.
         """
         lowest = clockwise(self._own, beyond).bit_length()
         if lowest >= KEY_BITS:
             return None
-        self._turn = self._turn - 1 if lowest < self._turn <= KEY_BITS else KEY_BITS - 1
+        if self._turn <= lowest:
+            self._turn = KEY_BITS
+            self._resting = 0 if self._changed else _REST
+            self._changed = False
+        if self._resting:
+            self._resting -= 1
+            return None
+        self._turn -= 1
         return (self._own + (1 << self._turn)) % _POSITIONS
 
     def _index(self, key: int) -> int:

@@ -46,6 +46,31 @@ def test_only_those_on_the_way_are_named_and_the_closest_first(own: int, keys: l
 
 def test_every_interval_beyond_the_successors_has_its_turn() -> None:
     fingers = FingerTable(100)
-    starts = [fingers.next_start(100 + 1000) for _ in range(600)]
-    assert {(start or 0) - 100 & (1 << 256) - 1 for start in starts} == {1 << power for power in range(10, 256)}
+    for _ in range(3):
+        starts = [fingers.next_start(100 + 1000) for _ in range(246)]
+        assert {(start or 0) - 100 & (1 << 256) - 1 for start in starts} == {1 << power for power in range(10, 256)}
+        fingers.heard(contact((starts[7] or 0) - len(starts)))
+        fingers.failed((starts[7] or 0) - len(starts))
     assert fingers.next_start(100 + (1 << 255)) is None
+
+
+def test_a_turn_that_changed_nothing_is_followed_by_a_rest_of_ten_calls() -> None:
+    fingers, beyond, turn = FingerTable(0), 1 << 252, [1 << 255, 1 << 254, 1 << 253]
+    assert [fingers.next_start(beyond) for _ in range(3)] == turn
+    assert [fingers.next_start(beyond) for _ in range(10)] == [None] * 10
+    assert [fingers.next_start(beyond) for _ in range(3)] == turn
+    assert fingers.next_start(beyond) is None
+
+
+def test_there_is_no_rest_while_fingers_change_and_a_failure_ends_it() -> None:
+    fingers, beyond, turn = FingerTable(0), 1 << 252, [1 << 255, 1 << 254, 1 << 253]
+    for new in range(3):
+        assert [fingers.next_start(beyond) for _ in range(3)] == turn
+        fingers.heard(contact(1 << 255 | new))
+    assert [fingers.next_start(beyond) for _ in range(3)] == turn
+    fingers.heard(contact(1 << 255))  # known already
+    assert fingers.next_start(beyond) is None
+    fingers.failed(1 << 100)  # unknown
+    assert fingers.next_start(beyond) is None
+    fingers.failed(1 << 255)
+    assert [fingers.next_start(beyond) for _ in range(3)] == turn
