@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from examples import echo, put_get, request_response
+from examples import echo, either_dht, put_get, request_response
 
 pytestmark = pytest.mark.asyncio
 
@@ -19,3 +19,8 @@ async def test_the_request_response_example_counts_words() -> None:
 
 async def test_the_put_get_example_reads_a_value_after_its_writer_left() -> None:
     assert await put_get.main() == b"hello"
+
+
+@pytest.mark.parametrize("dht", ["kad", "chord"])
+async def test_the_example_of_either_dht_reads_the_same_with_both(dht: str) -> None:
+    assert await either_dht.main(dht) == [b"hello", b"hello again", None]
