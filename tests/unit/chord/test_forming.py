@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import random
 from functools import partial
 from itertools import combinations
 
@@ -200,6 +201,22 @@ def test_two_who_leave_a_ring_of_r_plus_2_at_once_have_it_form_first(r: int) -> 
         world.run(2)
         assert len(world.states()) == r
         assert ring.ideal(world.states(), r)
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.integers(2, 4), st.integers(1, 9), st.integers(0, 1 << 32))
+def test_however_many_leave_at_once_all_get_away_and_the_rest_is_one_ring(r: int, size: int, seed: int) -> None:
+    keys = random.Random(seed).sample(range(64), size)
+    world = form(r, keys, seed)
+    leavers = [world.nodes[key] for key in keys[: 1 + seed % size]]
+    done: list[Node] = []
+    for leaver in leavers:
+        leaver.ring.leave(partial(done.append, leaver))
+    world.run_until(lambda: len(done) == len(leavers), 20)
+    for leaver in leavers:
+        leaver.ring.stop()
+    left = size - len(leavers)
+    world.run_until(lambda: len(world.states()) == left and (not left or ring.ideal(world.states(), r)), 200)
 
 
 def test_who_leaves_waits_for_nobody_who_is_dead_for_ever() -> None:
