@@ -5,6 +5,7 @@
 * ``churn [--nodes N] [--hours N]``: a day of servers that come and crash, as JSON;
 * ``disjoint [--nodes N]``: lookups along disjoint paths among liars, as JSON;
 * ``chord-paths``, ``chord-failures``, ``chord-churn``, ``chord-values``, ``chord-load``: the experiments of the Chord paper, as JSON;
+* ``compare [--sizes N ...] [--servers N] [--hours N]``: Kademlia and Chord side by side, as JSON;
 * ``figures [FIGURE ...]``: plots of those.
 """
 
@@ -16,7 +17,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-from tests.sim import chord_churn, chord_load, chord_static, chord_values, churn, disjoint, figures, scale
+from tests.sim import chord_churn, chord_load, chord_static, chord_values, churn, compare, disjoint, figures, scale
 from tests.sim.play import below_floor, play, together
 from tests.sim.scenarios import SCENARIOS, promised_by
 from tests.sim.world import DHTS
@@ -70,6 +71,7 @@ COMMANDS: Final[Mapping[str, Callable[[Sequence[str]], int]]] = {
     "chord-churn": chord_churn.main,
     "chord-values": chord_values.main,
     "chord-load": chord_load.main,
+    "compare": compare.main,
     "figures": figures.main,
 }
 
