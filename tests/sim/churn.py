@@ -186,7 +186,7 @@ class Churn:
         while world.now < end:
             await asyncio.sleep(min(plan.look_every_s, end - world.now))
             self.look()
-        self._sum_up_traffic()
+        self.sum_up()
         await self._judge()
         for task in self._tasks:
             task.cancel()
@@ -238,7 +238,8 @@ class Churn:
 
     # -- what is measured
 
-    def _sum_up_traffic(self) -> None:
+    def sum_up(self) -> None:
+        """See what it cost, before the judgement reads."""
         running_s = sum(self.world.now - began for began in self._born.values())
         hours = self.server_hours = (self._server_s + running_s) / _HOUR_S
         self.report.requests = {kind: count / hours for kind, count in sorted(self.network.requests.items())}

@@ -51,6 +51,11 @@ class Account:
         self.messages[kind] += 1
         self.bytes[kind] += size
 
+    def clear(self) -> None:
+        """Begin anew."""
+        self.messages.clear()
+        self.bytes.clear()
+
 
 class Meter:
     """Who pays.
