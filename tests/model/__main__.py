@@ -20,6 +20,7 @@ from pathlib import Path
 _SOURCES = sorted(path for path in Path(__file__).parent.iterdir() if path.suffix in {".pml", ".c", ".h"})
 _CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "peerstack"
 _AT_ONCE = 2
+_PACKAGE = "spin_*.deb"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +52,13 @@ def _breaks(name: str, bounds: str, defines: str) -> Run:
 
 
 RUNS = [
+    Run(
+        name="joins-4",
+        bounds="three join a founder; nobody fails; prompt maps",
+        nodes=4,
+        defines=f"{_SAVING} -DFORMING -DPROMPT_MAPS -DBUDGET=0",
+        quick=True,
+    ),
     Run(name="ring-5", bounds="at most 3 failures or rejoins", nodes=5, defines=f"{_SAVING} -DBUDGET=3", options="-m4000000 -w27"),
     Run(
         name="ring-6",
@@ -78,13 +86,6 @@ RUNS = [
         options="-m1000000 -w33 -k3 -Q2 -RS20011",
     ),
     Run(name="ring-4", bounds=_ANY, nodes=4, defines=_SAVING, quick=True),
-    Run(
-        name="joins-4",
-        bounds="three join a founder; nobody fails; prompt maps",
-        nodes=4,
-        defines=f"{_SAVING} -DFORMING -DPROMPT_MAPS -DBUDGET=0",
-        quick=True,
-    ),
     _breaks("original", "the original's operations, until the invariant breaks", "-DORIGINAL"),
     _breaks("original-lost", "the same, until nothing repairs it", "-DORIGINAL -DDAMAGE"),
     _breaks("unasked", "defect: adopt a node without asking it", "-DADOPT_UNASKED"),
@@ -115,25 +116,45 @@ class Outcome:
 
 
 def find_spin() -> str:
-    """Return the spin to run."""
-    if (named := os.environ.get("SPIN") or shutil.which("spin")) is not None:
+    """Return the spin to run: the one named, else the one on the PATH, else Debian's, from the cache or from Debian.
+
+    Raises:
+        SystemExit: There is none, and none can be had.
+    """
+    if named := os.environ.get("SPIN"):
+        if shutil.which(named) is None:
+            raise SystemExit(f"SPIN={named} is no program that can be run")
         return named
+    if (installed := shutil.which("spin")) is not None:
+        return installed
     folder = _CACHE / "spin"
     binary = folder / "usr" / "bin" / "spin"
     if not binary.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        commands = (["apt-get", "download", "spin"], ["apt-get", "update", "-qq"])
-        if shutil.which("apt-get") is None or not _fetched(folder, *commands):
-            raise SystemExit("the model needs spin 6.5 (https://spinroot.com): install it, or name it by SPIN=/path/to/spin")
-        subprocess.run(["dpkg-deb", "-x", next(folder.glob("spin_*.deb")), folder], check=True)
+        why = "" if any(folder.glob(_PACKAGE)) else _download(folder)
+        why = why or _run(folder, "dpkg-deb", "-x", *map(str, sorted(folder.glob(_PACKAGE))[-1:]), ".")
+        if why:
+            raise SystemExit(
+                f"the model needs spin 6.5 (https://spinroot.com), and Debian's package could not be had: {why}\n"
+                f"install spin, name it by SPIN=/path/to/spin, or put Debian's {_PACKAGE} into {folder}"
+            )
     return str(binary)
 
 
-def _fetched(folder: Path, download: list[str], update: list[str]) -> bool:
-    def runs(command: list[str]) -> bool:
-        return subprocess.run(command, cwd=folder, capture_output=True, check=False).returncode == 0
+def _download(folder: Path) -> str:
+    """Fetch Debian's package; returns why not."""
+    if not _run(folder, "apt-get", "download", "spin"):
+        return ""
+    return _run(folder, "apt-get", "update", "-qq") or _run(folder, "apt-get", "download", "spin")
 
-    return runs(download) or (runs(update) and runs(download))
+
+def _run(folder: Path, *command: str) -> str:
+    """Run a command; returns what was wrong with it."""
+    if shutil.which(command[0]) is None:
+        return f"there is no {command[0]} here"
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    said = done.stderr.strip().splitlines() or [f"it ended with {done.returncode}"]
+    return f"{' '.join(command)}: {said[-1]}" if done.returncode else ""
 
 
 def build(run: Run, spin: str) -> Path:
@@ -157,6 +178,8 @@ def build(run: Run, spin: str) -> Path:
         digest.update(source.read_bytes())
     folder = _CACHE / "model" / f"{run.name}-{digest.hexdigest()[:16]}"
     if not (folder / "pan").exists():
+        if shutil.which("gcc") is None:
+            raise SystemExit("the model needs gcc, which compiles the verifier that spin writes")
         for old in folder.parent.glob(f"{run.name}-" + "?" * 16):
             shutil.rmtree(old)
         folder.mkdir(parents=True)

@@ -14,7 +14,7 @@ typedef unsigned char u8;
 enum phase { OUT, JOINER, FORMED, RING };
 
 /* What a forming member knows of another. The incarnation is told apart only as far as it matters: the present one, or one that is dead. */
-enum known { UNKNOWN, OLD_UP, OLD_GONE, UP, GONE };
+enum known { UNKNOWN, OLD_JOINING, OLD_UP, OLD_GONE, JOINING, UP, GONE };
 
 /* The one call that a node has under way, and what has become of it. Its answer is what the other had when it answered. */
 enum call {
@@ -43,9 +43,9 @@ typedef struct {
     u8 candidate;         /* rectify: who takes the place of `asked`, found dead, when that news arrives */
     u8 asked;
 #ifdef FORMING
-    u8 map[NODES];        /* in ring mode, the one with which the ring formed */
-    u8 holds;             /* mask: who has confirmed us, by merging a map of ours in its present life */
-    u8 same;              /* mask: who is a member and holds this very map */
+    u8 map[NODES];        /* while the ring forms */
+    u8 holds;             /* mask: who has confirmed us, by answering with our present life on its map */
+    u8 same;              /* mask: who holds this very map */
     u8 era;               /* how often the ring was small and grew; only the order matters */
     u8 regroup;           /* the era in which somebody else forms while we stand on a ring, or 0 */
     u8 answer_map[NODES];

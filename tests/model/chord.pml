@@ -22,8 +22,9 @@
  *   a round of questions around a small ring is answered at one instant. PROMPT_MAPS lets forming members' maps arrive at once.
  * - QUIET leaves out queries that change nothing and of which the notification changes nothing.
  * - Of lives, that two differ and which is the present one; all that are over count as one. Of eras, their order.
- * - Two rings and how they merge, graceful leaves, what happens once a whole list has died (all of which is judged a breach),
- *   fingers, records.
+ * - Where damage is not looked past (DAMAGE), nothing cuts a list at its owner, as the protocol does: that it was needed is a breach.
+ * - Graceful leaves (and so nobody says of itself that it is leaving), two rings and how they merge, what happens once a whole list has
+ *   died (which is judged a breach), fingers, records.
  */
 
 c_decl { \#include "chord.h" };

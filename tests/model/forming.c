@@ -1,24 +1,24 @@
 /* The map of up to r + 1 members, and the ways to ring mode and back. */
 #ifdef FORMING
 
-static int is_up(const u8 *map, int i) { return map[i] == UP || map[i] == OLD_UP; }
-
-static int ups(const u8 *map) {
-    int count = 0;
-    for (int i = 0; i < NODES; i++) count += is_up(map, i);
-    return count;
+static int count(const u8 *map, int (*which)(const u8 *, int)) {
+    int found = 0;
+    for (int i = 0; i < NODES; i++) found += which(map, i);
+    return found;
 }
 
-/* Whether all others that the map says are up are in the mask. */
-static int all_in(const Node *n, int i, u8 mask) {
+static int ups(const u8 *map) { return count(map, is_up); }
+
+/* Whether all others that are live, or up, on the map are in the mask. */
+static int all_in(const Node *n, int i, int (*which)(const u8 *, int), u8 mask) {
     for (int x = 0; x < NODES; x++)
-        if (x != i && is_up(n->map, x) && !(mask >> x & 1)) return 0;
+        if (x != i && which(n->map, x) && !(mask >> x & 1)) return 0;
     return 1;
 }
 
 /* Node j's life is over: whatever is known of it is known of an old one now. */
 static void outdate(World *w, int j) {
-    static const u8 older[] = {UNKNOWN, OLD_UP, OLD_GONE, OLD_UP, OLD_GONE};
+    static const u8 older[] = {UNKNOWN, OLD_JOINING, OLD_UP, OLD_GONE, OLD_JOINING, OLD_UP, OLD_GONE};
     for (int i = 0; i < NODES; i++) {
         Node *n = &w->node[i];
         n->map[j] = older[n->map[j]];
@@ -27,19 +27,23 @@ static void outdate(World *w, int j) {
     }
 }
 
-/* Of one life, that it is gone counts; a live node that finds itself gone begins another. */
+/* Of one life the later standing counts; a live node that finds itself gone begins another, which nobody has confirmed. */
 static void merge_into(World *w, int i, const u8 *map) {
     Node *n = &w->node[i];
     int changed = 0;
     for (int x = 0; x < NODES; x++)
         if (map[x] > n->map[x]) {
+            if (!(n->map[x] == JOINING && map[x] == UP)) n->holds &= ~(1u << x);
             n->map[x] = map[x];
-            n->holds &= ~(1u << x);
             changed = 1;
         }
-    if (n->map[i] != UP) {
+    u8 own = n->phase == JOINER ? JOINING : UP;
+    if (n->map[i] > own) {
         outdate(w, i);
-        n->map[i] = UP;
+        n->holds = 0;
+    }
+    if (n->map[i] != own) {
+        n->map[i] = own;
         changed = 1;
     }
     if (changed) n->same = 0;
@@ -56,10 +60,10 @@ static void stand_on_map(Node *n, u8 phase, const u8 *map, u8 era) {
 }
 
 static void go_ring(Node *n, int i) {
-    u8 list[LIST], predecessor = predecessor_of(n, i), map[NODES] = {0};
+    u8 list[LIST], predecessor = predecessor_of(n, i);
+    static const u8 nothing[NODES];
     list_of(n, i, list);
-    memcpy(map, n->map, NODES);
-    stand_on_map(n, RING, map, 0); /* keeps the map it formed with */
+    stand_on_map(n, RING, nothing, 0);
     memcpy(n->list, list, LIST);
     n->predecessor = predecessor;
 }
@@ -77,13 +81,13 @@ static void hear_exchange(World *w, int i);
 /* m sends x its map; x merges it and answers with its own. */
 static int can_exchange(const World *w, int m, int x) {
     const Node *n = &w->node[m];
-    return m != x && (n->phase == FORMED || n->phase == JOINER) && n->call == IDLE && is_up(n->map, x)
-        && !(n->map[x] == UP && n->same >> x & 1 && w->node[x].phase != RING);
+    return m != x && (n->phase == FORMED || n->phase == JOINER) && n->call == IDLE && is_live(n->map, x)
+        && !(is_present(n->map[x]) && n->same >> x & 1 && (n->phase == FORMED || n->holds >> x & 1) && w->node[x].phase != RING);
 }
 
 static void do_exchange(World *w, int m, int x) {
     Node *n = &w->node[m], *other = &w->node[x];
-    if (other->phase < FORMED && !(n->map[x] == UP && (other->phase == JOINER || joining(other)))) {
+    if (other->phase < FORMED && !(is_present(n->map[x]) && (other->phase == JOINER || joining(other)))) {
         call(n, EXCHANGE_DEAD, ID(x));
         n->answer_phase = n->map[x];
         return;
@@ -92,7 +96,6 @@ static void do_exchange(World *w, int m, int x) {
         call(n, EXCHANGED, ID(x));
         n->answer_phase = RING;
         n->answer_era = other->era;
-        memcpy(n->answer_map, other->map, NODES);
         if (n->era > other->era && n->era > other->regroup) other->regroup = n->era;
         return;
     }
@@ -109,45 +112,50 @@ static void do_exchange(World *w, int m, int x) {
 #endif
 }
 
+static int has_others(const Node *n, int i) {
+    for (int x = 0; x < NODES; x++)
+        if (x != i && is_up(n->map, x)) return 1;
+    return 0;
+}
+
 /* See whether we are confirmed, and whether the ring has formed. */
 static void judge_map(World *w, int i) {
     Node *n = &w->node[i];
     if (n->phase == JOINER) {
-        if (ups(n->map) == 1) step_out(w, i);
-        else if (all_in(n, i, n->holds)) n->phase = FORMED;
+        if (!has_others(n, i)) step_out(w, i);
+        else if (all_in(n, i, is_live, n->holds)) {
+            n->phase = FORMED;
+            n->map[i] = UP;
+            n->same = 0;
+        }
     }
-    if (n->phase == FORMED && ups(n->map) >= LIST + 2 && all_in(n, i, n->same)) go_ring(n, i);
+    if (n->phase == FORMED && ups(n->map) >= LIST + 2 && all_in(n, i, is_up, n->same)) go_ring(n, i);
 }
 
 static void hear_exchange(World *w, int i) {
     Node *n = &w->node[i];
     Node answered = *n;
-    u8 bit = (u8)(1u << NODE(n->peer));
+    int peer = NODE(n->peer);
+    u8 bit = (u8)(1u << peer);
     forget_call(n);
     if (answered.answer_phase == RING) {
         if (answered.answer_era < n->era) return;
-        if (answered.answer_map[i] == UP) { /* it formed with us */
-            merge_into(w, i, answered.answer_map);
-            n->phase = FORMED;
-        }
-        if (n->phase == FORMED) go_ring(n, i);
+        if (n->phase == FORMED && has_others(n, i)) go_ring(n, i);
         else step_out(w, i);
         return;
     }
-    n->holds |= bit;
+    /* It counts for the life to which it was given, and for the one that gave it. */
+    if (is_present(answered.answer_map[i]) && is_present(answered.answer_map[peer]) == is_present(n->map[peer])) n->holds |= bit;
     merge_into(w, i, answered.answer_map);
     if (answered.answer_era > n->era) n->era = answered.answer_era;
-#ifndef COUNT_JOINERS
-    if (answered.answer_phase == FORMED)
-#endif
-        if (n->holds & bit && !memcmp(n->map, answered.answer_map, NODES)) n->same |= bit;
+    if (!memcmp(n->map, answered.answer_map, NODES)) n->same |= bit;
     judge_map(w, i);
 }
 
 static void hear_exchange_dead(World *w, int i) {
     Node *n = &w->node[i];
     u8 map[NODES] = {0}, known = n->answer_phase;
-    map[NODE(n->peer)] = known == UP ? GONE : known == OLD_UP ? OLD_GONE : UNKNOWN;
+    map[NODE(n->peer)] = is_present(known) ? GONE : OLD_GONE;
     forget_call(n);
     merge_into(w, i, map);
     judge_map(w, i);
@@ -157,7 +165,7 @@ static void hear_exchange_dead(World *w, int i) {
 static void answer_forming_join(World *w, int j, int m) {
     Node *n = &w->node[j];
     u8 map[NODES] = {0};
-    map[j] = UP;
+    map[j] = JOINING;
     merge_into(w, m, map);
     call(n, JOIN_FORMED, ID(m));
     memcpy(n->answer_map, w->node[m].map, NODES);

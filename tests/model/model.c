@@ -18,7 +18,7 @@ static void apply(World *w, int i) {
     switch (n->call) {
     case SUCCESSOR_ANSWERED: hear_successor(n, i); break;
     case SUCCESSOR_DEAD: drop(n, peer); forget_call(n); break;
-    case BETWEEN_ANSWERED: take(n, peer, n->answer); notify(n, peer); break;
+    case BETWEEN_ANSWERED: take(n, i, peer, n->answer); notify(n, peer); break;
     case BETWEEN_DEAD: notify(n, n->list[0]); break;
     case NOTIFYING: forget_call(n); rectify(w, NODE(peer), ID(i)); break;
     case JOIN_ANSWERED: hear_join(n); break;
@@ -45,6 +45,8 @@ static void drop_former(Node *n, u8 dead) {
     drop(n, dead);
     /* An answer counts only if the list is still the one for which it was asked for. */
     if (memcmp(before, n->list, LIST) && n->call >= SUCCESSOR_ANSWERED && n->call <= BETWEEN_DEAD) forget_call(n);
+    /* Nor does what is under way of a former life that stood on no list. */
+    if (n->call >= BETWEEN_DUE && n->call <= BETWEEN_DEAD && n->peer == dead) forget_call(n);
 }
 
 static void do_join(World *w, int j, int m) {
@@ -54,7 +56,7 @@ static void do_join(World *w, int j, int m) {
 #endif
     if (other->phase == RING && !between(ID(m), ID(j), other->list[0])) return;
 #ifdef FORMING
-    if (other->phase == FORMED && ups(other->map) >= LIST + 2 && !is_up(other->map, j)) return; /* wait until the ring has formed */
+    if (other->phase == FORMED && count(other->map, is_live) >= LIST + 2 && !is_live(other->map, j)) return; /* wait until the ring has formed */
 #endif
     if (w->former >> j & 1 && w->budget != UNBOUNDED) w->budget--;
 #ifdef FORMING
@@ -216,10 +218,11 @@ static void tell_list(const u8 *list, u8 predecessor) {
 
 #ifdef FORMING
 static void tell_map(const u8 *map) {
+    static const char *known[] = {"", "-old-joining", "-old", "-old-gone", "-joining", "", "-gone"};
     if (!map) return;
     Printf(" {");
     for (int k = 0; k < NODES; k++)
-        if (map[k]) Printf(" %d%s", k, map[k] == UP ? "" : map[k] == GONE ? "-gone" : map[k] == OLD_UP ? "-old" : "-old-gone");
+        if (map[k]) Printf(" %d%s", k, known[map[k]]);
     Printf(" }");
 }
 #endif

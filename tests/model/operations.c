@@ -33,13 +33,29 @@ static void call(Node *n, int call, u8 peer) {
     n->peer = peer;
 }
 
+#ifdef FORMING
+static int is_live(const u8 *map, int i) { return map[i] == JOINING || map[i] == UP || map[i] == OLD_JOINING || map[i] == OLD_UP; }
+
+/* Who is counted as a member. */
+static int is_up(const u8 *map, int i) {
+#ifdef COUNT_JOINERS
+    return is_live(map, i);
+#else
+    return map[i] == UP || map[i] == OLD_UP;
+#endif
+}
+
+/* Whether it is the present life of the node of which this is known. */
+static int is_present(u8 known) { return known >= JOINING; }
+#endif
+
 /* The list and the predecessor that a member answers with. */
 static void list_of(const Node *n, int i, u8 *list) {
 #ifdef FORMING
     if (n->phase == FORMED) {
         int k = 0;
         for (int at = (i + 1) % NODES; at != i && k < LIST; at = (at + 1) % NODES)
-            if (n->map[at] == UP || n->map[at] == OLD_UP) list[k++] = ID(at);
+            if (is_up(n->map, at)) list[k++] = ID(at);
         for (; k < LIST; k++) list[k] = k ? past(list[k - 1]) : past(ID(i));
         return;
     }
@@ -52,7 +68,7 @@ static u8 predecessor_of(const Node *n, int i) {
 #ifdef FORMING
     if (n->phase == FORMED) {
         for (int at = (i + NODES - 1) % NODES; at != i; at = (at + NODES - 1) % NODES)
-            if (n->map[at] == UP || n->map[at] == OLD_UP) return ID(at);
+            if (is_up(n->map, at)) return ID(at);
         return ID(i);
     }
 #endif
@@ -82,9 +98,16 @@ static void drop(Node *n, u8 dead) {
         }
 }
 
-static void take(Node *n, u8 first, const u8 *rest) {
+static void take(Node *n, int i, u8 first, const u8 *rest) {
     for (int k = LIST - 1; k > 0; k--) n->list[k] = rest[k - 1];
     n->list[0] = first;
+#if defined(DAMAGE) && !defined(ORIGINAL)
+    /* No answer can bring disorder, or ourselves; where damage is not looked past, that it tried is a breach. */
+    for (int k = 1; k < LIST; k++)
+        if (!between(n->list[k - 1], n->list[k], ID(i))) n->list[k] = past(n->list[k - 1]);
+#else
+    (void)i;
+#endif
 }
 
 #ifdef QUIET
@@ -183,10 +206,10 @@ static void hear_successor(Node *n, int i) {
 #if defined(ORIGINAL) || defined(ADOPT_UNASKED)
     /* Its predecessor is believed unasked, and the list is copied another time. */
     if (nearer) n->list[0] = successor = beyond;
-    else take(n, successor, n->answer);
+    else take(n, i, successor, n->answer);
     notify(n, successor);
 #else
-    take(n, successor, n->answer);
+    take(n, i, successor, n->answer);
     if (nearer) call(n, BETWEEN_DUE, beyond);
     else notify(n, successor);
 #endif

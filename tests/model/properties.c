@@ -108,7 +108,7 @@ static int complete_maps(const World *w) {
 #ifdef FORMING
     for (int i = 0; i < NODES; i++)
         for (int j = 0; j < NODES; j++)
-            if (w->node[i].phase == FORMED && w->node[j].phase == FORMED && w->node[i].map[j] != UP) return UNKNOWN_MEMBER;
+            if (w->node[i].phase == FORMED && w->node[j].phase == FORMED && w->node[i].map[j] != UP && w->node[i].map[j] != JOINING) return UNKNOWN_MEMBER;
 #endif
     (void)w;
     return HOLDS;
