@@ -59,6 +59,18 @@ PLACES: Final[dict[str, str]] = {
     "reprovide_s": "peerstack_kad.content:_REPROVIDE_S",
     "Round.drop": "peerstack.dht.replica.repair_round:Round._drop_displaced",
     "serve": "peerstack.dht.replica.node:DhtNode.serve",
+    "take_over": "peerstack.dht.replica.membership:Membership.take_over",
+    "PullFrom.on_reply": "peerstack.dht.replica.takeover:PullFrom._on_reply",
+    "ChordNode.serve": "peerstack_chord.node:ChordNode.serve",
+    "FingerTable.failed": "peerstack_chord.fingers:FingerTable.failed",
+    "Place.enter": "peerstack_chord.place:Place.enter",
+    "Rectifier.check": "peerstack_chord.stabilising:Rectifier._check",
+    "Ring.stabilise": "peerstack_chord.maintenance:Ring.stabilise",
+    "RingLookup": "peerstack_chord.lookup:RingLookup.__init__",
+    "RingLookup.done": "peerstack_chord.lookup:RingLookup.done",
+    "RingLookup.on_failure": "peerstack_chord.lookup:RingLookup.on_failure",
+    "Server.serve": "peerstack_chord.serving:Server.serve",
+    "Stabiliser.first_answered": "peerstack_chord.stabilising:Stabiliser._first_answered",
 }
 
 

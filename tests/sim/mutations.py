@@ -16,9 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from tests.sim import defects
+from tests.sim import defects, ring_defects
 from tests.sim.defects import Defect, Patch
-from tests.sim.schedules import SCHEDULES, perform
+from tests.sim.ring_schedules import SCHEDULES
+from tests.sim.schedules import perform
 
 __all__ = ["MUTATIONS", "PAGE", "Mutation", "page"]
 
@@ -217,7 +218,77 @@ _MORE: Final = {
 }
 """Further rules."""
 
-MUTATIONS: Final = {**_RULES, **_FOREIGN, **_MORE}
+_RING: Final = {
+    "ring-upkeep-once": Mutation(
+        "a periodic task runs once", "chord-dht", {"a ring closes over its dead": "ring"}, ring_defects.upkeep_runs_once
+    ),
+    "ring-no-check": Mutation(
+        "whether the predecessor lives is never checked",
+        "chord-dht, Chord's first paper",
+        {"a ring closes over its dead": "ring"},
+        ring_defects.predecessor_unchecked,
+    ),
+    "ring-no-notify": Mutation(
+        "who joins knows no predecessor, and a successor without one is not notified",
+        "chord-dht",
+        {"a newcomer is known on either side": "ring"},
+        ring_defects.silent_without_predecessor,
+    ),
+    "ring-join-empty": Mutation(
+        "who joins copies no records",
+        "chord-dht",
+        {"newcomers are given what they have to hold on a ring": "promise"},
+        ring_defects.join_empty_handed,
+    ),
+    "ring-aborts": Mutation(
+        "one unreachable replica ends a get",
+        "chord-dht",
+        {"a refused connection ends no read on a ring": "durable"},
+        ring_defects.unreachable_ends_a_read,
+    ),
+    "ring-own-copy-first": Mutation(
+        "a node's own copy is the answer",
+        "chord-dht",
+        {"an own copy is one answer of several on a ring": "monotone"},
+        defects.own_copy_first,
+    ),
+    "ring-no-tombstone": Mutation(
+        "a delete leaves nothing behind",
+        "chord-dht",
+        {"a deleted value stays away on a ring": "no_return"},
+        defects.delete_without_tombstone,
+    ),
+    "ring-no-version": Mutation(
+        "replication overwrites without comparing",
+        "chord-dht",
+        {"a record sent again replaces nothing on a ring": "monotone"},
+        defects.last_writer_wins,
+    ),
+    "ring-fingers-stay": Mutation(
+        "fingers never drop the dead", "chord-dht", {"a lookup meets nobody who is long dead": "promise"}, ring_defects.fingers_stay
+    ),
+    "ring-no-hop-bound": Mutation(
+        "a lookup's way has no bound", "chord-dht", {"a liar does not lead a lookup on for ever": "promise"}, ring_defects.no_hop_bound
+    ),
+    "ring-sixteen-slots": Mutation(
+        "sixteen others are served, the rest never", "chord-dht", {"a server answers everybody": "promise"}, ring_defects.sixteen_slots
+    ),
+    "ring-never-not-member": Mutation(
+        "who restarted answers as if it were still a member",
+        "rule",
+        {"who comes back is no member before it has joined": "promise"},
+        ring_defects.never_not_member,
+    ),
+    "ring-first-page-only": Mutation(
+        "a takeover does not see to it that it has all of what a source holds",
+        "rule",
+        {"who takes over has every page": "promise"},
+        ring_defects.first_page_only,
+    ),
+}
+"""What a ring can do wrong, and what was seen in one."""
+
+MUTATIONS: Final = {**_RULES, **_FOREIGN, **_MORE, **_RING}
 
 
 def main() -> int:
@@ -288,6 +359,7 @@ _AS: Final = {
     "durable": "an acknowledged value is not found",
     "expiry": "a value outlives its time",
     "tables": "a client in a routing table",
+    "ring": "somebody stands where it does not belong",
     "promise": "the schedule's own assertion",
 }
 
@@ -298,10 +370,11 @@ def page() -> str:
         [
             "# Defects put back on purpose",
             "",
-            "`make mutations` puts known defects into the Kademlia plugin and the shared DHT rules, one at a time and each in a process",
+            "`make mutations` puts known defects into the DHT plugins and the rules they share, one at a time and each in a process",
             "of its own, plays the schedule that is built around the step where the defect shows, and fails unless every one is caught",
-            "as this table says. Correct code passes the same schedules in `make test`. The schedules stand in `tests/sim/schedules.py`,",
-            "the defects in `tests/sim/defects.py`; `python -m tests.sim.mutations --write` writes this page.",
+            "as this table says. Correct code passes the same schedules in `make test`. The schedules stand in `tests/sim/schedules.py`",
+            "and `ring_schedules.py`, the defects in `defects.py` and `ring_defects.py`; `python -m tests.sim.mutations --write`",
+            "writes this page.",
             "",
             *_table("The rules", "Each rule that an acknowledged write rests on, taken out.", _RULES.values()),
             "",
@@ -310,6 +383,8 @@ def page() -> str:
             ),
             "",
             *_table("More", "Further rules of ours.", _MORE.values()),
+            "",
+            *_table("Chord", "What a ring can do wrong, and what was seen in one; the schedules are played on a ring.", _RING.values()),
             "",
         ]
     )

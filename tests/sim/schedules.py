@@ -27,7 +27,7 @@ from tests.sim.oracle import Violation
 from tests.sim.stage import Stage, is_absent, require
 from tests.sim.world import SMALL
 
-__all__ = ["SCHEDULES", "Schedule", "perform"]
+__all__ = ["SCHEDULES", "Schedule", "perform", "schedule"]
 
 Play = Callable[[Stage], Awaitable[None]]
 
@@ -42,15 +42,18 @@ class Schedule:
     play: Play
     size: int
     parameters: NetworkParameters
+    dht: str = "kad"
 
 
 SCHEDULES: dict[str, Schedule] = {}
 
 
-def _schedule(*, size: int = 12, parameters: NetworkParameters = SMALL) -> Callable[[Play], Play]:
+def schedule(*, size: int = 12, parameters: NetworkParameters = SMALL, dht: str = "kad") -> Callable[[Play], Play]:
+    """Enter a play under its name."""
+
     def register(play: Play) -> Play:
         name = play.__name__.replace("_", " ")
-        SCHEDULES[name] = Schedule(name=name, play=play, size=size, parameters=parameters)
+        SCHEDULES[name] = Schedule(name=name, play=play, size=size, parameters=parameters, dht=dht)
         return play
 
     return register
@@ -70,14 +73,14 @@ def perform(name: str, seed: int = 0) -> list[str]:
     return virtual_time.run(_perform(SCHEDULES[name], seed))
 
 
-async def _perform(schedule: Schedule, seed: int) -> list[str]:
+async def _perform(entry: Schedule, seed: int) -> list[str]:
     raised: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _loop, context: raised.append(context))
-    stage = Stage(schedule.size, seed=seed, parameters=schedule.parameters)
+    stage = Stage(entry.size, seed=seed, parameters=entry.parameters, dht=entry.dht)
     world = stage.world
     broken: list[Violation] = []
     try:
-        await schedule.play(stage)
+        await entry.play(stage)
     except AssertionError as error:
         broken.append(Violation("promise", world.now, str(error)))
     finally:
@@ -90,7 +93,7 @@ async def _perform(schedule: Schedule, seed: int) -> list[str]:
 # -- how long a value lives
 
 
-@_schedule()
+@schedule()
 async def a_value_ends_when_its_writer_said(stage: Stage) -> None:
     await stage.put_everywhere("short", ttl=60)
     await asyncio.sleep(70)
@@ -99,7 +102,7 @@ async def a_value_ends_when_its_writer_said(stage: Stage) -> None:
     stage.world.look()
 
 
-@_schedule()
+@schedule()
 async def a_renewal_changes_the_end_and_nothing_else(stage: Stage) -> None:
     world, writer = stage.world, stage.bystanders("renewed")[0]
     write = await stage.put("renewed", node=writer, ttl=None)
@@ -109,7 +112,7 @@ async def a_renewal_changes_the_end_and_nothing_else(stage: Stage) -> None:
         assert isinstance(read.result, Found), "a value was not renewed although its writer runs"
 
 
-@_schedule()
+@schedule()
 async def what_has_ended_is_not_renewed_into_life(stage: Stage) -> None:
     world, writer = stage.world, stage.bystanders("orphan")[0]
     write = await stage.put("orphan", node=writer, ttl=None)
@@ -123,7 +126,7 @@ async def what_has_ended_is_not_renewed_into_life(stage: Stage) -> None:
     assert is_absent(read), f"after everybody saw it end it is back: {read.result}"
 
 
-@_schedule()
+@schedule()
 async def an_older_write_that_is_refused_does_not_shorten_the_newer(stage: Stage) -> None:
     world, everybody = stage.world, stage.nearest("refused")
     await stage.put_everywhere("refused", ttl=30)
@@ -136,7 +139,7 @@ async def an_older_write_that_is_refused_does_not_shorten_the_newer(stage: Stage
     await world.get("refused", quiescent=True)
 
 
-@_schedule()
+@schedule()
 async def sweeping_takes_nothing_that_lives(stage: Stage) -> None:
     await stage.put_everywhere("swept", ttl=3000)
     await stage.put_everywhere("ended", ttl=30)
@@ -150,12 +153,12 @@ async def sweeping_takes_nothing_that_lives(stage: Stage) -> None:
 # -- which of two records stands
 
 
-@_schedule()
+@schedule()
 async def an_ended_value_keeps_older_ones_away(stage: Stage) -> None:
     await _older_stays_away(stage, "ended")
 
 
-@_schedule()
+@schedule()
 async def a_deleted_value_stays_away(stage: Stage) -> None:
     await _older_stays_away(stage, "deleted")
 
@@ -178,7 +181,7 @@ async def _older_stays_away(stage: Stage, name: str) -> None:
     await world.get(name, quiescent=True)
 
 
-@_schedule()
+@schedule()
 async def a_record_sent_again_replaces_nothing(stage: Stage) -> None:
     world, everybody = stage.world, stage.nearest("again")
     await stage.put_everywhere("again")
@@ -189,7 +192,7 @@ async def a_record_sent_again_replaces_nothing(stage: Stage) -> None:
     await world.get("again", quiescent=True)
 
 
-@_schedule()
+@schedule()
 async def of_two_writes_that_meet_in_a_store_the_later_stands(stage: Stage) -> None:
     world, everybody = stage.world, stage.nearest("meet")
     early, late = stage.bystanders("meet")[:2]
@@ -212,7 +215,7 @@ async def of_two_writes_that_meet_in_a_store_the_later_stands(stage: Stage) -> N
     await world.get("meet", quiescent=True)
 
 
-@_schedule()
+@schedule()
 async def a_put_gets_past_a_faster_clock(stage: Stage) -> None:
     world = stage.world
     slow, fast = stage.bystanders("clocks")[:2]
@@ -229,7 +232,7 @@ async def a_put_gets_past_a_faster_clock(stage: Stage) -> None:
 # -- who counts
 
 
-@_schedule()
+@schedule()
 async def unreachable_holders_still_count(stage: Stage) -> None:
     writer, reader = stage.bystanders("count")[:2]
     first, *others = stage.nearest("count")
@@ -240,7 +243,7 @@ async def unreachable_holders_still_count(stage: Stage) -> None:
     await stage.world.get("count", node=reader)
 
 
-@_schedule()
+@schedule()
 async def one_acknowledgement_is_no_majority(stage: Stage) -> None:
     writer, reader = stage.bystanders("one")[:2]
     first, *others = stage.nearest("one")
@@ -251,7 +254,7 @@ async def one_acknowledgement_is_no_majority(stage: Stage) -> None:
     await stage.world.get("one", node=reader)
 
 
-@_schedule()
+@schedule()
 async def a_put_that_nobody_stored_says_so(stage: Stage) -> None:
     stage.lose(stage.nearest("nobody"), PutValue)
     try:
@@ -261,7 +264,7 @@ async def a_put_that_nobody_stored_says_so(stage: Stage) -> None:
     raise AssertionError(f"a put that reached nobody came back as if it were done: {result}")
 
 
-@_schedule()
+@schedule()
 async def the_no_of_a_newcomer_does_not_count(stage: Stage) -> None:
     world, (first, *others) = stage.world, stage.nearest("no")
     readers = stage.bystanders("no")[:3]
@@ -280,7 +283,7 @@ async def the_no_of_a_newcomer_does_not_count(stage: Stage) -> None:
     await world.get("no", quiescent=True)
 
 
-@_schedule()
+@schedule()
 async def the_acknowledgement_of_a_newcomer_does_not_count(stage: Stage) -> None:
     world, (first, *others) = stage.world, stage.nearest("ack")
     writer, reader = stage.bystanders("ack")[:2]
@@ -296,7 +299,7 @@ async def the_acknowledgement_of_a_newcomer_does_not_count(stage: Stage) -> None
     await world.get("ack", node=reader)
 
 
-@_schedule()
+@schedule()
 async def an_own_copy_is_one_answer_of_several(stage: Stage) -> None:
     await stage.put_everywhere("own")
     stale = stage.nearest("own")[0]
@@ -305,7 +308,7 @@ async def an_own_copy_is_one_answer_of_several(stage: Stage) -> None:
     await stage.world.get("own", node=stale)
 
 
-@_schedule()
+@schedule()
 async def who_was_cut_off_does_not_count_when_it_is_back(stage: Stage) -> None:
     world = stage.world
     away, misses = await _come_back(stage, "back")
@@ -315,7 +318,7 @@ async def who_was_cut_off_does_not_count_when_it_is_back(stage: Stage) -> None:
     await world.get("back", node=stage.bystanders("back")[1])
 
 
-@_schedule()
+@schedule()
 async def who_is_back_waits_to_hear_of_the_others(stage: Stage) -> None:
     world = stage.world
     away, misses = await _come_back(stage, "wait")
@@ -350,7 +353,7 @@ async def _come_back(stage: Stage, name: str) -> tuple[int, int]:
 # -- reads that have to succeed
 
 
-@_schedule()
+@schedule()
 async def a_read_does_not_need_everybody(stage: Stage) -> None:
     await stage.put_everywhere("down")
     await stage.world.crash(stage.nearest("down")[0])
@@ -360,7 +363,7 @@ async def a_read_does_not_need_everybody(stage: Stage) -> None:
         assert read.result.confirmed, "two of three answers did not confirm"
 
 
-@_schedule()
+@schedule()
 async def a_refused_connection_ends_no_read(stage: Stage) -> None:
     await stage.put_everywhere("shut")
     gone, *others = stage.nearest("shut")
@@ -370,7 +373,7 @@ async def a_refused_connection_ends_no_read(stage: Stage) -> None:
         await stage.world.get("shut", node=reader, quiescent=True)
 
 
-@_schedule()
+@schedule()
 async def a_repair_that_fails_ends_no_read(stage: Stage) -> None:
     await stage.put_everywhere("repair")
     misses = stage.nearest("repair")[0]
@@ -380,7 +383,7 @@ async def a_repair_that_fails_ends_no_read(stage: Stage) -> None:
         await stage.world.get("repair", node=reader, quiescent=True)
 
 
-@_schedule(size=64)
+@schedule(size=64)
 async def a_value_is_found_from_everywhere(stage: Stage) -> None:
     names = [f"far {number}" for number in range(6)]
     for name, write in zip(names, await stage.world.put_all(names), strict=True):
@@ -392,7 +395,7 @@ async def a_value_is_found_from_everywhere(stage: Stage) -> None:
 # -- who holds what
 
 
-@_schedule()
+@schedule()
 async def what_is_acknowledged_is_committed(stage: Stage) -> None:
     world, holders = stage.world, stage.nearest("disk")
     for number in holders:
@@ -407,7 +410,7 @@ async def what_is_acknowledged_is_committed(stage: Stage) -> None:
     await world.get("disk", quiescent=True)
 
 
-@_schedule()
+@schedule()
 async def what_one_holder_missed_it_is_sent_in_the_next_round(stage: Stage) -> None:
     world, (misses, *others) = stage.world, stage.nearest("missed")
     await stage.put_everywhere("missed")
@@ -421,7 +424,7 @@ async def what_one_holder_missed_it_is_sent_in_the_next_round(stage: Stage) -> N
     await world.get("missed", quiescent=True)
 
 
-@_schedule(size=14, parameters=replace(SMALL, k=5, replicas=5))
+@schedule(size=14, parameters=replace(SMALL, k=5, replicas=5))
 async def a_stale_holder_that_offers_first_does_not_silence_the_others(stage: Stage) -> None:
     world = stage.world
     *newer, stale, staler = stage.nearest("offer")
@@ -438,7 +441,7 @@ async def a_stale_holder_that_offers_first_does_not_silence_the_others(stage: St
     await world.get("offer", quiescent=True)
 
 
-@_schedule()
+@schedule()
 async def a_displaced_copy_stays_until_everybody_responsible_has_it(stage: Stage) -> None:
     world, (misses, keeps, displaced) = stage.world, stage.nearest("displaced")
     stage.lose([misses], *_WRITES)
@@ -454,7 +457,7 @@ async def a_displaced_copy_stays_until_everybody_responsible_has_it(stage: Stage
     await world.get("displaced", quiescent=True)
 
 
-@_schedule()
+@schedule()
 async def who_leaves_hands_over_first(stage: Stage) -> None:
     await stage.put_everywhere("left")
     for number in stage.nearest("left"):
@@ -462,7 +465,7 @@ async def who_leaves_hands_over_first(stage: Stage) -> None:
     await stage.world.get("left", quiescent=True)
 
 
-@_schedule(size=32)
+@schedule(size=32)
 async def newcomers_are_given_what_they_have_to_hold(stage: Stage) -> None:
     names = [f"given {number}" for number in range(6)]
     await stage.world.put_all(names)
@@ -477,7 +480,7 @@ async def newcomers_are_given_what_they_have_to_hold(stage: Stage) -> None:
 # -- the routing table
 
 
-@_schedule(size=512, parameters=replace(SMALL, k=8))
+@schedule(size=512, parameters=replace(SMALL, k=8))
 async def a_newcomer_fills_every_bucket(stage: Stage) -> None:
     network = stage.world.network
     for _ in range(6):
@@ -490,7 +493,7 @@ async def a_newcomer_fills_every_bucket(stage: Stage) -> None:
             assert known >= wanted, f"of {count} servers in bucket {index} a newcomer knows {known}"
 
 
-@_schedule()
+@schedule()
 async def no_client_is_in_a_table(stage: Stage) -> None:
     await stage.world.network.add_client()
     client = stage.world.network.clients[0].number
@@ -503,7 +506,7 @@ async def no_client_is_in_a_table(stage: Stage) -> None:
 # -- providers
 
 
-@_schedule(size=8)
+@schedule(size=8)
 async def what_is_provided_is_announced_once_a_day(stage: Stage) -> None:
     network, announced = stage.world.network, 0
     contents = {node.number: Content(node.node, serving=True) for node in network.nodes}

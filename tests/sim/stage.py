@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from typing import Any
 
 from peerstack.dht.parameters import NetworkParameters
 from peerstack.dht.records import Record, wire_key
@@ -15,7 +16,7 @@ from peerstack.dht.store import Rules
 from peerstack.identity import PrivateKey
 from tests.sim.disk import SlowDisk
 from tests.sim.history import Absence, Crash, Outcome, Read, Write
-from tests.sim.kad_network import NodeOptions, SimulatedNode
+from tests.sim.node_network import NetworkNode, NodeOptions
 from tests.sim.world import SMALL, World
 
 __all__ = ["BrokenPremise", "Stage", "is_absent", "require"]
@@ -47,10 +48,11 @@ class Stage:
         size: Servers.
         seed: Same seed, same run.
         parameters: The network's.
+        dht: Of `tests.sim.world.DHTS`.
     """
 
-    def __init__(self, size: int, *, seed: int = 0, parameters: NetworkParameters = SMALL) -> None:
-        self.world = World.make(seed, size, parameters=parameters)
+    def __init__(self, size: int, *, seed: int = 0, parameters: NetworkParameters = SMALL, dht: str = "kad") -> None:
+        self.world = World.make(seed, size, parameters=parameters, dht=dht)
         self._rules: dict[int, list[_Rule]] = {}
 
     # -- who is who
@@ -153,12 +155,12 @@ class Stage:
 
     def beside(self, name: str, count: int = 1) -> list[NodeOptions]:
         """Servers that are closer to a key than every other one, the closest last."""
-        position = _position(name)
-        nearest = self.contact(self.nearest(name, 1)[0]).key ^ position
+        distance_to = self.world.network.geometry.distance_from(_position(name))
+        nearest = distance_to(self.contact(self.nearest(name, 1)[0]).key)
         found: dict[int, NodeOptions] = {}
         for attempt in range(100_000):
             identity = PrivateKey.from_seed(hashlib.sha256(f"{name} {nearest} {attempt}".encode()).digest())
-            distance = key_of(identity.peer_id) ^ position
+            distance = distance_to(key_of(identity.peer_id))
             if distance < nearest:
                 found[distance] = NodeOptions(identity=identity)
             if len(found) == count:
@@ -208,7 +210,7 @@ class Stage:
             require(self.world.now < deadline, premise)
             await asyncio.sleep(0.05)
 
-    def _behave(self, node: SimulatedNode, sender: Contact, request: Request, respond: Callable[[Reply], None]) -> bool:
+    def _behave(self, node: NetworkNode[Any], sender: Contact, request: Request, respond: Callable[[Reply], None]) -> bool:
         asker = self.world.network.by_peer[sender.peer_id]
         for rule in self._rules[node.number]:
             if isinstance(request, rule.kinds) and rule.sender in (None, asker.number):

@@ -7,7 +7,7 @@ import pytest
 from tests.sim import defects
 from tests.sim.defects import Outdated, Patch
 from tests.sim.mutations import MUTATIONS, PAGE, page
-from tests.sim.schedules import SCHEDULES
+from tests.sim.ring_schedules import SCHEDULES
 
 
 @pytest.mark.parametrize("name", MUTATIONS)

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from tests.sim.schedules import SCHEDULES, perform
+from tests.sim.ring_schedules import ON_A_RING, SCHEDULES
+from tests.sim.schedules import perform
 
 
 @pytest.mark.parametrize("name", SCHEDULES)
 def test_the_promise_is_kept_that(name: str) -> None:
     assert perform(name) == []
+
+
+def test_schedules_are_played_on_rings_too() -> None:
+    assert {f"{name} on a ring" for name in ON_A_RING} < set(SCHEDULES)
