@@ -42,7 +42,7 @@ class ValuePlan:
     rates: tuple[float, ...] = (0.05, 0.20, 0.40)
     """Joins per second, and as many leaves."""
     seeds: int = 5
-    reads: int = 2000
+    reads: int = 1000
     """In each run."""
     reads_per_s: float = 20.0
     writes_per_s: float = 2.0

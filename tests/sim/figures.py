@@ -8,68 +8,21 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
+from tests.sim.presenting import Data, Figure, plot
 from tests.sim.simulation_page import PAGE, filled
 
 __all__ = ["FIGURES", "FOLDER", "Figure", "draw", "index", "main"]
 
 FOLDER: Final = Path(__file__).parents[2] / "docs" / "figures"
 
-_STYLE: Final = {
-    "axes.grid": True,
-    "axes.spines.right": False,
-    "axes.spines.top": False,
-    "font.family": "sans-serif",
-    "font.size": 10,
-    "grid.alpha": 0.3,
-    "legend.frameon": False,
-    "svg.fonttype": "none",  # text stays text
-    "svg.hashsalt": "peerstack",  # the same names for the same things
-}
-
-Data = Mapping[str, Any]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Figure:
-    """One measurement and its plots."""
-
-    command: str
-    """What writes the JSON."""
-    shows: str
-    keys: tuple[str, ...]
-    """What plots and pages need of the JSON, as paths with dots."""
-    plots: Mapping[str, Callable[[Data, Path], None]]
-    """Draws each, by the plot's name."""
-    options: Callable[[Data], str] = lambda _data: ""
-    """What the command was told besides, by what it measured."""
-
-
-@contextmanager
-def _plot(path: Path, *, title: str, x: str, y: str) -> Iterator[Any]:
-    """One pair of axes, saved as SVG."""
-    import matplotlib as mpl
-
-    mpl.use("svg")
-    from matplotlib import pyplot as plt
-
-    with mpl.rc_context(_STYLE):
-        figure, axes = plt.subplots(figsize=(7, 4.2))
-        axes.set(title=title, xlabel=x, ylabel=y)
-        yield axes
-        figure.tight_layout()
-        figure.savefig(path, format="svg", metadata={"Date": None})
-        plt.close(figure)
-
 
 def _disjoint(data: Data, path: Path) -> None:
     title = "Lookups that reach their goal among liars, 10,000 nodes, k = 16"
-    with _plot(path, title=title, x="share of nodes that lie", y="share of lookups that succeed") as axes:
+    with plot(path, title=title, x="share of nodes that lie", y="share of lookups that succeed") as axes:
         for number, paths in enumerate(sorted({row["paths"] for row in data["rows"]})):
             rows = [row for row in data["rows"] if row["paths"] == paths]
             shares = [row["adversaries"] for row in rows]
@@ -90,7 +43,7 @@ def _disjoint(data: Data, path: Path) -> None:
 def _churn_health(data: Data, path: Path) -> None:
     nodes, median = data["plan"]["nodes"], data["plan"]["median_session_s"] / 3600
     title = f"Servers that know their closest, {nodes} servers, sessions of {median:.3g} h (median)"
-    with _plot(path, title=title, x="hours", y="share of servers") as axes:
+    with plot(path, title=title, x="hours", y="share of servers") as axes:
         hours = [look["hour"] for look in data["health"]]
         axes.plot(hours, [look["know_18"] for look in data["health"]], label="know 18 of the 20 closest, or more")
         axes.plot(hours, [look["know_20"] for look in data["health"]], label="know all 20")
@@ -104,7 +57,7 @@ def _churn_health(data: Data, path: Path) -> None:
 def _churn_messages(data: Data, path: Path) -> None:
     kinds = sorted(data["requests"].items(), key=lambda each: each[1])
     title = f"Requests per server and hour in churn ({data['messages']:.0f} messages, replies included)"
-    with _plot(path, title=title, x="requests per server and hour", y="") as axes:
+    with plot(path, title=title, x="requests per server and hour", y="") as axes:
         bars = axes.barh([kind for kind, _ in kinds], [count for _, count in kinds])
         axes.bar_label(bars, fmt="%.1f", padding=3)
         axes.margins(x=0.12)
@@ -114,7 +67,7 @@ def _scale(value: str, title: str, unit: str, published: Mapping[str, float]) ->
     """Draw mean, median and 99th percentile of one measure of the lookups, for each alpha, beside what others published."""
 
     def draw_it(data: Data, path: Path) -> None:
-        with _plot(path, title=f"{title}, {data['network']['nodes']} nodes", x="", y=unit) as axes:
+        with plot(path, title=f"{title}, {data['network']['nodes']} nodes", x="", y=unit) as axes:
             spreads = {alpha: lookups[value] for alpha, lookups in data["lookups"].items()}
             for number, (alpha, spread) in enumerate(spreads.items()):
                 places = [place + (number - 0.5) * 0.36 for place in range(3)]
@@ -172,7 +125,7 @@ def index() -> str:
     ]
     for name, figure in FIGURES.items():
         command = figure.command + figure.options(json.loads((FOLDER / f"{name}.json").read_text()))
-        plots = ", ".join(f"[{plot}.svg]({plot}.svg)" for plot in figure.plots)
+        plots = ", ".join(f"[{each}.svg]({each}.svg)" for each in figure.plots)
         lines.append(f"| {plots} | [{name}.json]({name}.json) | `{command} > docs/figures/{name}.json` | {figure.shows} |")
     return "\n".join(lines) + "\n"
 
@@ -186,8 +139,8 @@ def draw(name: str, folder: Path) -> list[Path]:
     """
     data = json.loads((folder / f"{name}.json").read_text())
     drawn = []
-    for plot, draw_it in FIGURES[name].plots.items():
-        drawn.append(folder / f"{plot}.svg")
+    for each, draw_it in FIGURES[name].plots.items():
+        drawn.append(folder / f"{each}.svg")
         draw_it(data, drawn[-1])
     return drawn
 

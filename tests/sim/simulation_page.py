@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
+
+from tests.sim.presenting import Data, table
 
 __all__ = ["PAGE", "TABLES", "filled"]
 
 PAGE: Final = Path(__file__).parents[2] / "docs" / "reference" / "simulation.md"
-
-Data = Mapping[str, Any]
 
 
 def filled(page: str, folder: Path) -> str:
@@ -23,12 +23,7 @@ def filled(page: str, folder: Path) -> str:
         data = json.loads((folder / f"{name.split()[0]}.json").read_text())
         return f"<!-- {name} -->\n{TABLES[name](data)}\n<!-- end -->"
 
-    return re.sub(r"<!-- (?!end)([a-z ]+) -->\n.*?<!-- end -->", fill, page, flags=re.DOTALL)
-
-
-def _table(*rows: Sequence[str]) -> str:
-    head, *body = [f"| {' | '.join(row)} |" for row in rows]
-    return "\n".join([head, "|---" * len(rows[0]) + "|", *body])
+    return re.sub(r"<!-- (?!end)([a-z -]+) -->\n.*?<!-- end -->", fill, page, flags=re.DOTALL)
 
 
 def _disjoint(data: Data) -> str:
@@ -42,13 +37,13 @@ def _disjoint(data: Data) -> str:
 
     shares = sorted({row["adversaries"] for row in data["rows"]})
     rows = [[f"{share:.0%}", *(cell(by_place[count, share]) for count in paths)] for share in shares]
-    return _table(["liars", *(f"d = {count:g}" for count in paths)], *rows)
+    return table(["liars", *(f"d = {count:g}" for count in paths)], *rows)
 
 
 def _churn(data: Data) -> str:
     plan = data["plan"]
     looks = len(data["health"])
-    return _table(
+    return table(
         ["measured", "figure", "beside"],
         ["simulated", f"{plan['hours']:g} hours, {plan['nodes']} servers on average, {plan['parameters']['replicas']} replicas", ""],
         ["acknowledged values lost", f"**{data['lost']}** of {data['values']} ({data['acknowledged']} writes)", "0 promised"],
@@ -66,7 +61,7 @@ def _churn(data: Data) -> str:
 
 def _churn_requests(data: Data) -> str:
     kinds = sorted(data["requests"].items(), key=lambda each: -each[1])
-    return _table(["request", "per server and hour"], *([kind, f"{count:.1f}"] for kind, count in kinds))
+    return table(["request", "per server and hour"], *([kind, f"{count:.1f}"] for kind, count in kinds))
 
 
 def _scale(data: Data) -> str:
@@ -82,14 +77,12 @@ def _scale(data: Data) -> str:
                 f"{lookups['found_exactly_the_closest']:.1%}",
             ]
         )
-    return _table(
-        ["lookups", "hops to the closest: mean / median / p99", "messages", "virtual seconds", "found exactly the closest"], *rows
-    )
+    return table(["lookups", "hops to the closest: mean / median / p99", "messages", "virtual seconds", "found exactly the closest"], *rows)
 
 
 def _scale_cost(data: Data) -> str:
     cost, operations = data["cost"], data["operations"]
-    return _table(
+    return table(
         ["measured", "figure"],
         ["servers", f"{data['network']['nodes']}"],
         ["messages", f"{data['traffic']['messages']} in {data['traffic']['virtual_s']:g} virtual seconds"],
