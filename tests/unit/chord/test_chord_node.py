@@ -103,13 +103,14 @@ async def test_who_was_found_dead_is_led_past_at_once_and_counted_until_it_is_fo
 
 @on_a_ring(8)
 async def test_a_leaver_hands_over_first_then_leaves_the_ring_and_is_missed_by_nobody(network: SimulatedChord) -> None:
+    await until(lambda: is_ideal(network))
     leaver = network.nodes[3]
+    (behind,) = (number for number in range(8) if follower(network, number) == 3)
     await network.dht(0).put("key", b"value", ttl=600)
     report = await leaver.leave()
     assert report.complete
     assert report.handed_over == report.records
-    ring = leaver._node.ring
-    assert ring.mode is Mode.OUTSIDE
+    assert follower(network, behind) != 3, "it was told"
     network.go(3)
     await until(lambda: is_ideal(network), 10)
     assert not any(counts(network, number, 3) for number in network.up())
