@@ -1,15 +1,16 @@
-"""Whole hosts on one memory network in virtual time, with the face of `tests.sim.kad_network`: identify, Noise, yamux, and the plugin."""
+"""Whole hosts on one memory network in virtual time, with the face of `tests.sim.node_network`: identify, Noise, yamux, and the plugin."""
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
+from peerstack_chord import Chord
+from peerstack_chord.node import ChordNode
 from peerstack_kad import Kademlia
-from peerstack_kad.keys import closest
 from peerstack_kad.node import KademliaNode
 
 from peerstack import Host, PeerId, PrivateKey, preset
@@ -17,21 +18,37 @@ from peerstack.dht.clock import to_microseconds
 from peerstack.dht.contract import Dht
 from peerstack.dht.parameters import NetworkParameters
 from peerstack.dht.replica.contacts import Contact, key_of
+from peerstack.dht.replica.geometry import Geometry, closest
+from peerstack.dht.replica.node import DhtNode
 from peerstack.dht.replica.persistence import NodeState
 from peerstack.dht.store import MemoryStorage, MemoryStore, RecordStore, Rules
 from peerstack.dht_plugin.calls import DhtCalls
+from peerstack.dht_plugin.plugin import DhtPlugin
 from peerstack.errors import Closed, DeadlineExceeded
 from peerstack.net.memory import MemoryNetwork, MemoryTransport
 from peerstack.testing.dht_conformance import DhtNetwork
 from peerstack.testing.virtual_time import seeded_environment, wall_clock
+from tests.sim.chord_network import SimulatedChord, stand_of
 from tests.sim.history import Snapshot
-from tests.sim.kad_network import NodeOptions, table_of
+from tests.sim.kad_network import SimulatedKademlia, table_of
+from tests.sim.node_network import NodeOptions
 
-__all__ = ["HostKademlia", "HostNode"]
+__all__ = ["HostNetwork", "HostNode"]
 
 _FIRST_CLIENT = 1_000_000
 _LATENCY_S = (0.005, 0.02)
 _CONTACTS = 3
+
+
+Make = Callable[[NetworkParameters, NodeOptions], DhtPlugin[Any]]
+
+_PLUGINS: Final[Mapping[str, Make]] = {
+    "kad": lambda parameters, options: Kademlia(
+        Kademlia.Config(preset="local", parameters=parameters, disjoint_paths=options.disjoint_paths)
+    ),
+    "chord": lambda parameters, _options: Chord(Chord.Config(preset="local", parameters=parameters)),
+}
+_GEOMETRIES: Final[Mapping[str, Geometry]] = {"kad": SimulatedKademlia.geometry, "chord": SimulatedChord.geometry}
 
 
 class _KeptStore(MemoryStore):
@@ -84,9 +101,9 @@ class _OpenRequests:
 
 
 class HostNode(DhtCalls):
-    """One host with the Kademlia plugin."""
+    """One host with a DHT's plugin."""
 
-    def __init__(self, network: HostKademlia, number: int, options: NodeOptions, *, serving: bool = True, incarnation: int = 0) -> None:
+    def __init__(self, network: HostNetwork, number: int, options: NodeOptions, *, serving: bool = True, incarnation: int = 0) -> None:
         self.number = number
         self.serving = serving
         self.incarnation = incarnation
@@ -98,7 +115,7 @@ class HostNode(DhtCalls):
         self.disk = network.disk_of(number, options)
         self.state: NodeState | None = None
         self.name = f"host {number}"
-        self._plugin = Kademlia(Kademlia.Config(preset="local", parameters=network.parameters, disjoint_paths=options.disjoint_paths))
+        self._plugin = _PLUGINS[network.dht_name](network.parameters, options)
         self._host = Host(
             identity=self.key,
             listen=[f"/memory/{number + 1}"] if serving else [],
@@ -114,12 +131,11 @@ class HostNode(DhtCalls):
         self._up = False
 
     @property
-    def node(self) -> KademliaNode:
+    def node(self) -> DhtNode:
         """The node."""
         if not self._up:
             raise Closed("the host is down")
-        node = self._plugin.node
-        assert isinstance(node, KademliaNode)
+        node: DhtNode = self._plugin.node
         return node
 
     @property
@@ -157,12 +173,14 @@ class HostNode(DhtCalls):
         await self._host.close()
 
 
-class HostKademlia(DhtNetwork):
+class HostNetwork(DhtNetwork):
     """A network of hosts.
 
     Attributes:
         seed: Same seed, same run.
         parameters: The network's.
+        dht_name: Of its plugin.
+        geometry: Who is close to what.
         memory: What they run on.
         messages: Not counted.
         trace: Not kept.
@@ -171,8 +189,10 @@ class HostKademlia(DhtNetwork):
         by_peer: All of them.
     """
 
-    def __init__(self, seed: int, *, parameters: NetworkParameters) -> None:
+    def __init__(self, seed: int, *, parameters: NetworkParameters, dht: str = "kad") -> None:
         self.seed = seed
+        self.dht_name = dht
+        self.geometry = _GEOMETRIES[dht]
         self.parameters = parameters
         self.memory = MemoryNetwork(seed=seed, latency_s=_LATENCY_S)
         self.messages = MessageCount()
@@ -289,12 +309,17 @@ class HostKademlia(DhtNetwork):
     def responsible(self, position: int, servers: Iterable[int], count: int) -> list[int]:
         """The servers closest to a position, by brute force."""
         by_key = {key_of(self.peer_id(number)): number for number in servers}
-        return [by_key[key] for key in closest(by_key, position, count)]
+        return [by_key[key] for key in closest(self.geometry, by_key, position, count)]
 
     def take_down(self, snapshot: Snapshot) -> None:
-        """Add every routing table to a snapshot."""
+        """Add to a snapshot what each server that runs knows of the others."""
         numbers = {peer: node.number for peer, node in self.by_peer.items()}
-        snapshot.tables += [table_of(self.nodes[number].node, number, numbers) for number in self.up()]
+        for number in self.up():
+            node = self.nodes[number].node
+            if isinstance(node, KademliaNode):
+                snapshot.tables.append(table_of(node, number, numbers))
+            elif isinstance(node, ChordNode):
+                snapshot.stands.append(stand_of(node, number, numbers))
 
     def _begin(self, node: HostNode) -> None:
         self.by_peer[node.contact.peer_id] = node

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final, cast
 
 from peerstack.testing import virtual_time
-from tests.sim.host_network import HostKademlia
+from tests.sim.host_network import HostNetwork
 from tests.sim.oracle import Availability, Violation, availability
 from tests.sim.scenarios import FLOORS, SCENARIOS, Scenario
 from tests.sim.world import SMALL, AnyWorld, World
@@ -117,7 +117,7 @@ async def _open(report: Report) -> World:
     if not report.hosts:
         return World.make(report.seed, report.size, dht=report.dht, links=replace(scenario.links), options=scenario.options)
     dice = random.Random(f"hosts {report.seed}")
-    network = HostKademlia(report.seed, parameters=SMALL)
+    network = HostNetwork(report.seed, parameters=SMALL, dht=report.dht)
     await network.assemble(report.size, options=lambda number: scenario.options(dice, number))
     return cast("World", AnyWorld(network, dice))  # a scenario that is played on hosts uses nothing that they have not
 
