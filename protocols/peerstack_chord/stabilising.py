@@ -3,7 +3,8 @@
 The operations are Zave's (IEEE TSE 2017, section 5), and each answer is one of its steps:
 
 * `Stabiliser`: ask the first successor for its state. Dead: drop it, and ask the next. Alive: take over its list; if its predecessor stands
-  between the two of us, ask that one for its state *before* adopting it. Then notify whoever is first.
+  between the two of us, ask that one for its state *before* adopting it. Then notify whoever is first, unless it has just said that we
+  are its predecessor.
 * `Rectifier`: a node that notifies us becomes our predecessor if it stands behind the present one, or if that one turns out to be dead.
 
 An answer counts only if the successor list is still the one for which it was asked for: else it could take out a member learned of since.
@@ -104,7 +105,9 @@ class Stabiliser:
         if reaches_us:
             self._small(state)
         better = state.predecessor
-        if better is not None and between(place.own.key, better.key, state.member.key):
+        if better == place.own:
+            self._end(again=False)
+        elif better is not None and between(place.own.key, better.key, state.member.key):
             version = place.successors.version
             self._better = better
             self._asker.ask(better.contact, GetState(), lambda reply: self._better_answered(better, version, alive(better, reply)))

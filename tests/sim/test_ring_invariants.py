@@ -68,7 +68,7 @@ def test_zaves_invariant_holds_after_every_event_of_joins_and_crashes(seed: int,
             assert not network.broken, network.broken[0]
         assert not await is_ideal(network)
         assert crashed > 5, "hardly anybody crashed"
-        assert network.looks[Mode.RING] > 200
+        assert network.looks[Mode.RING] > 100
         await network.close()
 
     virtual_time.run(play())

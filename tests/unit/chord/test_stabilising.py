@@ -4,6 +4,7 @@ from peerstack_chord import ring
 from peerstack_chord.messages import GetState, Join, Notify, StateReply
 from peerstack_chord.ring import Mode, State
 
+from peerstack.dht.replica.contacts import Contact
 from peerstack.dht.replica.messages import Done, Request
 from peerstack.dht.replica.seam import Respond
 from tests.unit.chord.ring_world import Node, World, contact, form, member, members
@@ -48,6 +49,30 @@ def test_a_better_successor_is_asked_before_it_is_adopted() -> None:
         world.deliver(min(world.bag))
         assert member(25) not in world.nodes[20].ring.place.successors
     assert [entry.key for entry in world.nodes[20].ring.place.successors] == [30, 40]
+
+
+def test_only_a_successor_that_does_not_take_us_for_its_predecessor_is_notified() -> None:
+    world = form(2, SIX)
+    settle(world)
+    asked: list[type] = []
+    serve = world.nodes[30].ring.serve
+
+    def watch(sender: Contact, request: Request, respond: Respond) -> bool:
+        asked.append(type(request))
+        return serve(sender, request, respond)
+
+    world.nodes[30].ring.serve = watch  # type: ignore[method-assign]
+    world.nodes[20].ring.stabilise()
+    settle(world)
+    assert asked.count(GetState) == 1
+    assert Notify not in asked
+    for other in (member(10), member(20, world.nodes[20].ring.place.own.incarnation - 1), None):
+        asked.clear()
+        world.nodes[30].ring.place.predecessor = other
+        world.nodes[20].ring.stabilise()
+        settle(world)
+        assert asked.count(Notify) == 1
+        assert world.nodes[30].ring.place.predecessor == world.nodes[20].ring.place.own
 
 
 def test_nobody_takes_the_place_of_a_predecessor_that_is_alive() -> None:
