@@ -22,7 +22,7 @@ from typing import Final
 from peerstack.dht.replica.messages import Reply
 from peerstack_chord.asking import Asker
 from peerstack_chord.messages import Entry, ExchangeMap, MapReply, Status
-from peerstack_chord.place import MAX_INCARNATION, Place
+from peerstack_chord.place import Place
 from peerstack_chord.ring import Member, Mode
 
 __all__ = ["MAP_ENTRIES_PER_PLACE", "Forming", "FormingCalls", "MemberMap"]
@@ -36,10 +36,12 @@ class MemberMap:
 
     Args:
         limit: Entries at most; a live one takes the place of the oldest of those gone.
+        believes: Whether a life may be true.
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, believes: Callable[[Member], bool] = lambda _member: True) -> None:
         self._limit = limit
+        self._believes = believes
         self._entries: dict[int, Entry] = {}
 
     def __contains__(self, member: object) -> bool:
@@ -73,7 +75,7 @@ class MemberMap:
         """Take in another map; returns whether this one changed."""
         changed = False
         for entry in entries:
-            if 0 <= entry.member.incarnation < MAX_INCARNATION and self._is_news(entry):
+            if self._believes(entry.member) and self._is_news(entry):
                 self._entries[entry.member.key] = entry
                 changed = True
         return changed
@@ -123,7 +125,7 @@ class Forming:
     """
 
     def __init__(self, place: Place, asker: Asker, calls: FormingCalls) -> None:
-        self.map = MemberMap(MAP_ENTRIES_PER_PLACE * (place.r + 2))
+        self.map = MemberMap(MAP_ENTRIES_PER_PLACE * (place.r + 2), place.believes)
         self.confirmed = False
         self.leaving = False
         self._place = place
@@ -150,7 +152,7 @@ class Forming:
         """Begin with a map, as a member already or as one who joins, or to leave."""
         self.confirmed = confirmed
         self.leaving = leaving
-        self._place.era = max(era, self._place.era)
+        self._place.advance(era)
         self.map.merge(entries)
         self._changed()
 
@@ -166,7 +168,7 @@ class Forming:
 
     def merge(self, entries: Iterable[Entry], era: int = 0) -> None:
         """Take in what somebody else knows, and tell everybody what is new."""
-        self._place.era = max(self._place.era, era)
+        self._place.advance(era)
         if self.map.merge(entries):
             self._changed()
 

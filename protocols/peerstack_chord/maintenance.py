@@ -28,7 +28,7 @@ from peerstack_chord.joining import Joiner, JoinerCalls
 from peerstack_chord.lookup import RingLookup
 from peerstack_chord.merging import Acquaintances, Merger, MergerCalls
 from peerstack_chord.messages import Depart, Entry, ExchangeMap, JoinReply, Meet, Status, Verdict
-from peerstack_chord.place import Place
+from peerstack_chord.place import MAX_INCARNATION, Place
 from peerstack_chord.regrouping import Regrouping
 from peerstack_chord.ring import Member, Mode, State, between
 from peerstack_chord.serving import Server, ServerCalls
@@ -39,6 +39,7 @@ __all__ = ["Ring"]
 
 _MAX_TOLD: Final = 16  # of those we leave for another ring
 _MAX_LEAVE_ROUNDS: Final = 4
+_CLOCKS_US: Final = 3_600_000_000
 
 
 class Ring:
@@ -72,7 +73,7 @@ class Ring:
         self._outside = outside
         self._changed = changed
         self._mode = Mode.OUTSIDE
-        self.place = Place(own, incarnation, parameters.r, self._place_changed)
+        self.place = Place(own, incarnation, parameters.r, self._place_changed, latest=self._latest_incarnation)
         self.round_trips = RoundTrips(parameters.rpc_timeout_s)
         self.way = Wayfinder(self.place, self.round_trips, outside, self._known)
         self._asker = Asker(rpc, outside, self.round_trips, self.heard, lambda contact: self.way.fingers.failed(contact.key))
@@ -88,6 +89,10 @@ class Ring:
         self._forming: Forming | None = None
         self._depart: Callable[[], None] | None = None  # while we are leaving
         self._timers = Timers(outside)
+
+    def _latest_incarnation(self) -> int:
+        """Lives begin at the wall clock's time, and clocks differ: who claims more would have its victim outlive everybody's belief."""
+        return min(self._outside.wall_us() + _CLOCKS_US, MAX_INCARNATION - 1)
 
     @property
     def mode(self) -> Mode:

@@ -13,6 +13,7 @@ __all__ = ["MAX_INCARNATION", "Place"]
 
 MAX_INCARNATION: Final = 1 << 62
 """Nobody lives that often: higher ones are not believed."""
+_MAX_ERAS: Final = 1 << 20  # that a ring may be ahead of what we know of it
 
 
 class Place:
@@ -23,6 +24,7 @@ class Place:
         incarnation: Its life; higher than in any run before.
         r: Length of the successor list.
         changed: Called after each change of the predecessor or of the successors.
+        latest: The highest incarnation that may be true by now, in which case somebody can outlive it.
 
     Attributes:
         own: The node in its present life, or in the one that is next to join.
@@ -32,7 +34,15 @@ class Place:
         successors: The successor list.
     """
 
-    def __init__(self, contact: Contact, incarnation: int, r: int, changed: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        contact: Contact,
+        incarnation: int,
+        r: int,
+        changed: Callable[[], None],
+        *,
+        latest: Callable[[], int] = lambda: MAX_INCARNATION - 1,
+    ) -> None:
         self.own = Member(contact, incarnation)
         self.r = r
         self.mode = Mode.OUTSIDE
@@ -40,6 +50,7 @@ class Place:
         self.predecessor: Member | None = None
         self.successors = SuccessorList(contact.key, r)
         self._changed = changed
+        self._latest = latest
 
     @property
     def is_member(self) -> bool:
@@ -49,6 +60,15 @@ class Place:
     def state(self) -> State:
         """What others are told."""
         return State(self.own, self.mode, self.era, self.predecessor, self.successors.entries)
+
+    def believes(self, member: Member) -> bool:
+        """Whether a node may be in this life by now."""
+        return 0 <= member.incarnation <= self._latest()
+
+    def advance(self, era: int) -> None:
+        """Note that the ring has come to this era, unless that is out of all proportion."""
+        if era - self.era <= _MAX_ERAS:
+            self.era = max(self.era, era)
 
     def live_again(self, above: int = 0) -> None:
         """Begin a life that is higher than the last one, and than `above`."""

@@ -99,7 +99,7 @@ class Regrouping:
         if self._place.mode is not Mode.RING:
             return
         if is_large:
-            self._place.era = max(self._place.era, era)  # tells whoever forms that there are too many of us
+            self._place.advance(era)  # tells whoever forms that there are too many of us
             self._large()
         else:
             self._small(entries, max(self._place.era + 1, era))

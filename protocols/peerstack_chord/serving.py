@@ -25,7 +25,7 @@ from peerstack_chord.messages import (
     Status,
     Verdict,
 )
-from peerstack_chord.place import MAX_INCARNATION, Place
+from peerstack_chord.place import Place
 from peerstack_chord.ring import Member, Mode, between
 
 __all__ = ["Server", "ServerCalls"]
@@ -81,7 +81,7 @@ class Server:
             return False
         if isinstance(request, ExchangeMap):
             self._exchange(request, respond)
-        elif not self._place.is_member or (isinstance(request, (Join, Notify, Depart)) and not _is_own(sender, request.member)):
+        elif not self._place.is_member or (isinstance(request, (Join, Notify, Depart)) and not self._is_own(sender, request.member)):
             respond(NotMember())
         else:
             self._serve_as_member(sender, request, respond)
@@ -154,6 +154,5 @@ class Server:
         else:
             self._calls.notified(member)
 
-
-def _is_own(sender: Contact, member: Member) -> bool:
-    return member.contact.peer_id == sender.peer_id and member.key == sender.key and 0 <= member.incarnation < MAX_INCARNATION
+    def _is_own(self, sender: Contact, member: Member) -> bool:
+        return member.contact.peer_id == sender.peer_id and member.key == sender.key and self._place.believes(member)

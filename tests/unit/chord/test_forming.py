@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from peerstack_chord import ring
 from peerstack_chord.forming import MemberMap
-from peerstack_chord.messages import Entry, Status
+from peerstack_chord.messages import Entry, ExchangeMap, Status
 from peerstack_chord.ring import Mode
 
-from tests.unit.chord.ring_world import Node, World, form, member
+from tests.unit.chord.ring_world import Node, World, contact, form, member
 
 ENTRIES = st.lists(
     st.builds(lambda key, life, standing: Entry(member(key, life), standing), st.integers(0, 5), st.integers(1, 3), st.sampled_from(Status))
@@ -43,7 +43,7 @@ def test_of_two_lives_the_higher_counts_and_of_one_that_it_is_over() -> None:
 
 
 def test_a_map_is_bounded_and_the_living_take_the_place_of_the_gone() -> None:
-    members = MemberMap(3)
+    members = MemberMap(3, lambda each: each.incarnation < 1 << 62)
     members.merge([Entry(member(1)), Entry(member(2), Status.GONE), Entry(member(3)), Entry(member(4), Status.GONE), Entry(member(5))])
     assert [entry.member.key for entry in members.entries] == [1, 3, 5]
     members.merge([Entry(member(6)), Entry(member(7, 1 << 62))])
@@ -239,3 +239,13 @@ def test_a_member_of_whom_it_is_said_that_it_leaves_begins_a_higher_life_and_sta
     assert world.nodes[20].ring.place.own.incarnation > life.incarnation
     assert ring.ideal(world.states(), 3)
     assert len(world.states()) == 3
+
+
+def test_a_life_that_cannot_be_yet_is_not_believed_and_an_era_out_of_all_proportion_neither() -> None:
+    world = form(3, [0, 7, 14])
+    victim, peer = world.nodes[7], world.nodes[0]
+    lie = ExchangeMap((1 << 62) - 1, (Entry(member(7, (1 << 62) - 1), Status.GONE),))
+    peer.ring.serve(contact(21), lie, lambda _reply: None)
+    world.run(10)
+    assert victim.ring.place.own in peer.ring.place.successors
+    assert {node.ring.place.era for node in world.live()} == {1}
