@@ -17,13 +17,12 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from importlib.metadata import entry_points
 from pathlib import Path
 from statistics import median
 
 from peerstack import Host
+from peerstack.config import preset
 from peerstack.errors import KeyNotFound, PeerstackError
-from peerstack.plugin import ProtocolPlugin
 from tests.cli.daemons import LOOPBACK, Daemon, daemon
 
 PERIOD_S = 10.0
@@ -156,13 +155,6 @@ class Daemons:
             await asyncio.to_thread(self.start, number)
 
 
-def _plugin(name: str) -> ProtocolPlugin:
-    [found] = entry_points(group="peerstack.protocols", name=name)
-    plugin = found.load()
-    made: ProtocolPlugin = plugin(plugin.Config(preset="local"))
-    return made
-
-
 async def play(name: str, *, seconds: float, count: int, seed: int) -> tuple[dict[str, object], list[str]]:
     """Run it all; figures, and what went wrong."""
     with ExitStack() as stack:
@@ -170,7 +162,7 @@ async def play(name: str, *, seconds: float, count: int, seed: int) -> tuple[dic
         daemons = Daemons(stack, folder, name, count)
         for number in range(count):
             await asyncio.to_thread(daemons.start, number)
-        async with Host(protocols=[_plugin(name)], bootstrap=daemons.addresses) as host:
+        async with Host(protocols=[name], bootstrap=daemons.addresses, config=preset("local")) as host:
             client = Client(host, name, seed)
             for key in range(_KEYS):
                 while not client._acknowledged[key]:

@@ -1,12 +1,14 @@
 """Reading a key from its responsible servers: the walk and the tally behind `get`, `get_all`, and the look-up before a put.
 
 It asks the closest servers, as many as a read needs, and goes on only while too few of them have answered with authority. Where their
-answers differ it asks the whole responsible set, so that all of it can be repaired.
+answers differ it asks the whole responsible set, so that all of it can be repaired. Members that still take over are asked again for a
+moment, where it takes their word to be sure.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Final
 
 from peerstack.dht.namespaces import Namespace
 from peerstack.dht.policy import validate
@@ -20,6 +22,9 @@ from peerstack.errors import PeerstackError, Unavailable
 from peerstack.identity import PeerId
 
 __all__ = ["Reading"]
+
+_ASK_AGAIN_S: Final = 0.25
+_PATIENCE_S: Final = 2.5  # for members that take over; it takes them a round trip or two, or much longer
 
 
 class Reading:
@@ -64,6 +69,9 @@ class Reading:
         self._walk = Walk(engine, engine.begin_lookup(position, count=self._wanted), self._request, self._read, self._learned)
         self._asking_myself = engine.serving
         self._stopped = False
+        self._asking_again = False
+        self._ask_again_until = engine.outside.time() + _PATIENCE_S
+        self._answered: set[PeerId] = set()
         self._named: tuple[Contact, ...] = ()  # by the last answer
         self._repaired: set[tuple[PeerId, bytes]] = set()
 
@@ -83,7 +91,7 @@ class Reading:
     @property
     def exhausted(self) -> bool:
         """Whether nobody is left to ask or to wait for, up to twice the replicas: who has no authority sends the reader on."""
-        return not self._asking_myself and self._walk.progress.done
+        return not self._asking_myself and not self._asking_again and self._walk.progress.done
 
     @property
     def converged(self) -> bool:
@@ -124,6 +132,31 @@ class Reading:
         while self.converged and self._wanted < 2 * replicas and (lacking := self._needed - len(tally.votes)) > 0:
             self._wanted = min(2 * replicas, self._wanted + lacking)
             self._walk.progress.extend(self._wanted)
+        if self.exhausted and len(tally.votes) < self._needed:
+            self._ask_again_soon()
+
+    def _ask_again_soon(self) -> None:
+        """Ask members once more that answered, but still take over, unless it was tried for long enough."""
+        unsettled = [peer for peer in self.tally.members if peer in self._answered and peer not in self.tally.votes]
+        if unsettled and self._engine.outside.time() < self._ask_again_until:
+            self._asking_again = True
+            self._engine.outside.call_later(_ASK_AGAIN_S, lambda: self._ask_again(unsettled))
+
+    def _ask_again(self, peers: Sequence[PeerId]) -> None:
+        left = len(peers)
+
+        def heard(peer: Contact, reply: Reply | PeerstackError) -> None:
+            nonlocal left
+            left -= 1
+            if not isinstance(reply, PeerstackError):
+                self._read(peer, reply)
+            self._asking_again = left > 0
+            self._learned()
+
+        if self._stopped:
+            return
+        for contact in [self.contacts[peer] for peer in peers]:
+            self._engine.ask(contact, self._request, lambda reply, _now, contact=contact: heard(contact, reply))  # type: ignore[misc]
 
     @property
     def _needed(self) -> int:
@@ -148,6 +181,7 @@ class Reading:
         for contact in (peer, *reply.closer, *fresh):
             self.contacts.setdefault(contact.peer_id, contact)
         named = [contact.peer_id for contact in responsible]
+        self._answered.add(peer.peer_id)
         valid = [record for record in reply.records if self._is_valid(record)]
         self.tally.answer(peer.peer_id, valid, authoritative=reply.standing.authoritative, named=named)
         return [*reply.standing.responsible, *reply.closer]
