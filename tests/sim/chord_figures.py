@@ -37,6 +37,7 @@ def _plot_failures(data: Data, path: Path) -> None:
                 axes.plot(dead, means, color=color, linestyle=style, marker="o", markersize=4, label=f"{label}, {_TABLES[name]}")
             published = [row["published"][what] for row in data["rows"]]
             axes.plot(dead, published, color=color, marker="x", linestyle="", label=f"{label}, Table II")
+        axes.set_ylim(0, 8)
         axes.legend(loc="upper left", fontsize=8)
 
 
@@ -64,6 +65,7 @@ def _plot_load(data: Data, path: Path) -> None:
         axes.errorbar(positions, middle, yerr=ends, marker="o", capsize=4, label="median, 1st and 99th percentile")
         printed = [(row["positions"], row["published"][end]) for row in rows for end in ("p1", "p99") if end in row["published"]]
         axes.plot(*zip(*printed, strict=True), color="C1", marker="x", linestyle="", label="Figure 9: 1st and 99th percentile")
+        axes.set_xticks(positions)
         axes.set_ylim(0)
         axes.legend(loc="upper right")
 
@@ -148,23 +150,11 @@ CHORD_FIGURES: Final[Mapping[str, Figure]] = {
         keys=("network.nodes", "network.r", "network.rings", "network.lookups", "rows", "cost.cpu_s"),
         plots={"chord-failures": _plot_failures},
     ),
-    "chord-churn": Figure(
-        command="python -m tests.sim chord-churn",
-        shows="Chord lookups while members join and leave",
-        keys=("plan.nodes", "plan.r", "plan.lookups", "rows", "cost.cpu_s"),
-        plots={"chord-churn": _plot_churn},
-    ),
     "chord-load": Figure(
         command="python -m tests.sim chord-load",
         shows="keys per node, with 1 to 20 virtual nodes",
         keys=("nodes", "rows", "cost.cpu_s"),
         plots={"chord-load": _plot_load},
-    ),
-    "chord-values": Figure(
-        command="python -m tests.sim chord-values",
-        shows="values read from a Chord ring while members join and leave",
-        keys=("plan.nodes", "plan.replicas", "plan.values", "rows", "cost.cpu_s"),
-        plots={},
     ),
 }
 """By name; in the order of the README."""
@@ -172,8 +162,6 @@ CHORD_FIGURES: Final[Mapping[str, Figure]] = {
 CHORD_TABLES: Final[Mapping[str, Callable[[Data], str]]] = {
     "chord-paths": _paths,
     "chord-failures": _failures,
-    "chord-churn": _churn,
-    "chord-values": _values,
     "chord-load": _load,
 }
 """By marker: the name of the data."""

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+from tests.sim.chord_figures import CHORD_FIGURES
 from tests.sim.presenting import Data, Figure, plot
 from tests.sim.simulation_page import PAGE, filled
 
@@ -108,6 +109,7 @@ FIGURES: Final[Mapping[str, Figure]] = {
             "scale-messages": _scale("messages", "Messages of one lookup", "requests and replies", {}),
         },
     ),
+    **CHORD_FIGURES,
 }
 """By name; in the order of the README."""
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
+from tests.sim.chord_figures import CHORD_TABLES
 from tests.sim.presenting import Data, table
 
 __all__ = ["PAGE", "TABLES", "filled"]
@@ -100,5 +101,6 @@ TABLES: Final[Mapping[str, Callable[[Data], str]]] = {
     "churn requests": _churn_requests,
     "scale": _scale,
     "scale cost": _scale_cost,
+    **CHORD_TABLES,
 }
 """By marker: the name of the data, and what of it."""
