@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.sim.chord_figures import CHORD_FIGURES
+from tests.sim.compare_figures import COMPARE_FIGURES, COMPARE_TABLES, GUIDE
 from tests.sim.presenting import Data, Figure, plot
 from tests.sim.simulation_page import PAGE, filled
 
@@ -110,6 +111,7 @@ FIGURES: Final[Mapping[str, Figure]] = {
         },
     ),
     **CHORD_FIGURES,
+    **COMPARE_FIGURES,
 }
 """By name; in the order of the README."""
 
@@ -161,4 +163,5 @@ def main(arguments: Sequence[str]) -> int:
     if given.folder == FOLDER:
         (FOLDER / "README.md").write_text(index())
         PAGE.write_text(filled(PAGE.read_text(), FOLDER))
+        GUIDE.write_text(filled(GUIDE.read_text(), FOLDER, COMPARE_TABLES))
     return 0

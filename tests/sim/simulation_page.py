@@ -16,13 +16,20 @@ __all__ = ["PAGE", "TABLES", "filled"]
 PAGE: Final = Path(__file__).parents[2] / "docs" / "reference" / "simulation.md"
 
 
-def filled(page: str, folder: Path) -> str:
-    """The page, with every table as the data say: between ``<!-- NAME -->`` and ``<!-- end -->``."""
+def filled(page: str, folder: Path, tables: Mapping[str, Callable[[Data], str]] | None = None) -> str:
+    """A page, with every table as the data say: between ``<!-- NAME -->`` and ``<!-- end -->``.
+
+    Args:
+        page: Its text.
+        folder: Where the data are.
+        tables: By marker; those of `PAGE` if none are given.
+    """
+    fillers = TABLES if tables is None else tables
 
     def fill(match: re.Match[str]) -> str:
         name = match[1]
         data = json.loads((folder / f"{name.split()[0]}.json").read_text())
-        return f"<!-- {name} -->\n{TABLES[name](data)}\n<!-- end -->"
+        return f"<!-- {name} -->\n{fillers[name](data)}\n<!-- end -->"
 
     return re.sub(r"<!-- (?!end)([a-z -]+) -->\n.*?<!-- end -->", fill, page, flags=re.DOTALL)
 

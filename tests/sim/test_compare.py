@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
 
 from peerstack.dht.parameters import NetworkParameters
 from tests.sim.compare import ComparePlan, compare
-from tests.sim.compare_figures import COMPARE_FIGURES, COMPARE_TABLES
+from tests.sim.compare_figures import COMPARE_FIGURES, COMPARE_TABLES, GUIDE
+from tests.sim.figures import FOLDER
+from tests.sim.simulation_page import filled
 
 _SERVERS = 24
 _PLAN = ComparePlan(
@@ -74,3 +77,9 @@ def test_the_tables_can_be_filled_in(report: dict[str, Any]) -> None:
     for fill in COMPARE_TABLES.values():
         assert "| upkeep: kB per server and hour |" in fill(report)
     assert set(COMPARE_FIGURES["compare"].keys) <= {"plan.seed", "quiet", "churn", "round_trip_s", "cost.cpu_s"}
+
+
+def test_the_guide_quotes_what_the_data_say() -> None:
+    guide = GUIDE.read_text()
+    assert set(re.findall(r"<!-- (?!end)([a-z -]+) -->", guide)) == set(COMPARE_TABLES)
+    assert filled(guide, FOLDER, COMPARE_TABLES) == guide
