@@ -93,3 +93,19 @@ def test_a_ring_that_grows_and_shrinks_again_and_again_crosses_both_ways(seed: i
         await network.close()
 
     virtual_time.run(play())
+
+
+def test_a_crash_beyond_what_chord_can_bear_is_seen() -> None:
+    async def play() -> None:
+        network = await ring_of(9, 0, 3)
+        await asyncio.sleep(5)
+        order = sorted(network.up(), key=lambda number: network.nodes[number].contact.key)
+        assert network.bears(order[:2])
+        assert not network.bears(order[:3])
+        for number in order[:3]:
+            await network.crash(number)
+        await asyncio.sleep(5)
+        assert "one_live_successor" in network.broken[0]
+        await network.close()
+
+    virtual_time.run(play())
