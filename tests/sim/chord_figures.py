@@ -150,11 +150,23 @@ CHORD_FIGURES: Final[Mapping[str, Figure]] = {
         keys=("network.nodes", "network.r", "network.rings", "network.lookups", "rows", "cost.cpu_s"),
         plots={"chord-failures": _plot_failures},
     ),
+    "chord-churn": Figure(
+        command="python -m tests.sim chord-churn",
+        shows="Chord lookups while members join and leave",
+        keys=("plan.nodes", "plan.r", "plan.lookups", "rows", "cost.cpu_s"),
+        plots={"chord-churn": _plot_churn},
+    ),
     "chord-load": Figure(
         command="python -m tests.sim chord-load",
         shows="keys per node, with 1 to 20 virtual nodes",
         keys=("nodes", "rows", "cost.cpu_s"),
         plots={"chord-load": _plot_load},
+    ),
+    "chord-values": Figure(
+        command="python -m tests.sim chord-values",
+        shows="values read from a Chord ring while members join and leave",
+        keys=("plan.nodes", "plan.replicas", "plan.values", "rows", "cost.cpu_s"),
+        plots={},
     ),
 }
 """By name; in the order of the README."""
@@ -162,6 +174,8 @@ CHORD_FIGURES: Final[Mapping[str, Figure]] = {
 CHORD_TABLES: Final[Mapping[str, Callable[[Data], str]]] = {
     "chord-paths": _paths,
     "chord-failures": _failures,
+    "chord-churn": _churn,
+    "chord-values": _values,
     "chord-load": _load,
 }
 """By marker: the name of the data."""

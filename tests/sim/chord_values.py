@@ -39,7 +39,7 @@ class ValuePlan:
     """What to simulate."""
 
     nodes: int = 1000
-    rates: tuple[float, ...] = (0.05, 0.20, 0.40)
+    rates: tuple[float, ...] = (0.05, 0.40)
     """Joins per second, and as many leaves."""
     seeds: int = 5
     reads: int = 1000

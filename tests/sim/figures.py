@@ -129,7 +129,7 @@ def index() -> str:
     ]
     for name, figure in FIGURES.items():
         command = figure.command + figure.options(json.loads((FOLDER / f"{name}.json").read_text()))
-        plots = ", ".join(f"[{each}.svg]({each}.svg)" for each in figure.plots)
+        plots = ", ".join(f"[{each}.svg]({each}.svg)" for each in figure.plots) or "none"
         lines.append(f"| {plots} | [{name}.json]({name}.json) | `{command} > docs/figures/{name}.json` | {figure.shows} |")
     return "\n".join(lines) + "\n"
 
