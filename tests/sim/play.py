@@ -36,6 +36,8 @@ REGRESSIONS: Final[Sequence[Regression]] = (
     Regression("S5", 4, 6, "copies of joiners' ranges stayed for ever: nodes spoke for buckets they had let go"),
     Regression("S10a", 0, 60, "the same after a restart of everybody"),
     Regression("S5", 1, 12, "who keeps a displaced copy did not know a newcomer of its set, and offered it to another for ever"),
+    Regression("S7w", 11, 10, "a joiner waited for ever for those named to it, most of whom had died"),
+    Regression("S7w", 16, 7, "the same on a ring", "chord"),
 )
 """Played again by the tests."""
 

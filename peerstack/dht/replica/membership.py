@@ -152,6 +152,8 @@ class Membership:
                     "cut off from the majority of the servers known: this node's word counts no more until it has taken over again"
                 )
                 self.take_over(settled=False)
+            elif self._takeover is not None and not self._takeover.hopeful and hood.unlearn(now - parameters.forget_s):
+                self.take_over(settled=False)  # most of those named to it when it came have died: it asks who is counted by now
             return
         back_for_long = now - self._cut_off_at >= parameters.forget_s - parameters.authority_loss_s
         gone = hood.silent_since(now - parameters.forget_s) if back_for_long else []

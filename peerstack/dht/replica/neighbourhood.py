@@ -61,6 +61,7 @@ class Neighbourhood:
         settled: Whether its word counts for all it is responsible for.
         members: Everybody counted, itself left out, by position.
         counted: Whether others may count this node already (it restarted): then it stands in the sets it takes over, without a vote.
+        new: Whether this node was never settled, and remembers nobody: all that it counts it has from those it is taking over from.
     """
 
     def __init__(self, own: Contact, geometry: Geometry, *, replicas: int, size: int) -> None:
@@ -78,6 +79,7 @@ class Neighbourhood:
         self.size = size
         self.settled = False
         self.counted = False
+        self.new = True
         self.members: dict[int, Member] = {}
         self._handed_over: dict[int, bool] = {}  # who handed over in the present take-over -> with authority
         self._concerned: frozenset[int] | None = None  # who is asked in the present take-over; None: everybody
@@ -177,6 +179,7 @@ class Neighbourhood:
         if self.count_in(contact, heard_at):
             self.members[contact.key].remembered = True
             self.counted = True
+            self.new = False
 
     def compare(self, source: int, named: Collection[int]) -> None:
         """Count remembered members no more that those in authority have stopped to count while this node was down.
@@ -201,6 +204,23 @@ class Neighbourhood:
         """Members not gone and not heard of since `before`, the longest silent first."""
         silent = [member for member in self.members.values() if not member.gone and member.last_heard < before]
         return sorted(silent, key=lambda member: member.last_heard)
+
+    def unlearn(self, before: float) -> bool:
+        """Of a new node: count no more who was not heard of since `before`, to begin anew. Those asked then may name them again.
+
+        Who is new owes nothing to anybody yet, and a newcomer is told who is counted by those in authority. So one of them has to be there,
+        lest the last ones to join pass for the network.
+
+        Returns:
+            Whether there were any.
+        """
+        silent = [key for key, member in self.members.items() if member.last_heard < before]
+        if not self.new or not any(authoritative and key not in silent for key, authoritative in self._handed_over.items()):
+            return False
+        for key in silent:
+            del self.members[key]
+        self._draw_horizon()
+        return bool(silent)
 
     def to_ping(self, now: float, *, silence: float, first_pause: float, limit: int) -> list[Contact]:
         """Whom to ask for a sign of life: the longest silent, but who did not answer after a pause, each time twice as long.
@@ -273,6 +293,7 @@ class Neighbourhood:
         self._draw_horizon()
         self.settled = True
         self.counted = True
+        self.new = False
         self._taking_over = False
         self._handed_over = {}
         return certain

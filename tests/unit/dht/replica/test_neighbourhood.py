@@ -247,3 +247,38 @@ def test_who_left_and_is_still_heard_of_stays_gone_until_it_takes_over_again() -
     made.count_in(contact(2), 8.0)
     made.heard(2, 9.0)
     assert [member.last_heard for member in made.silent_since(10.0)] == [0.0, 0.0, 9.0]
+
+
+def newcomer(**authority: bool) -> Neighbourhood:
+    """Counts 1 and 2, heard of late, and 4 and 8, long silent; some handed over."""
+    made = hood(1, 2, 4, 8)
+    made.begin_takeover(settled=False)
+    for key in (1, 2):
+        made.heard(key, 9.0)
+    for name, authoritative in authority.items():
+        made.handed_over(int(name[1:]), authoritative=authoritative)
+    return made
+
+
+def test_a_newcomer_begins_anew_without_the_silent_while_somebody_in_authority_is_there() -> None:
+    made = newcomer(_1=True)
+    assert made.unlearn(5.0)
+    assert set(made.members) == {1, 2}
+    assert not made.unlearn(5.0)
+
+
+def test_a_newcomer_waits_for_the_silent_where_nobody_left_has_authority() -> None:
+    for made in (newcomer(), newcomer(_1=False), newcomer(_4=True)):
+        assert not made.unlearn(5.0)
+        assert set(made.members) == {1, 2, 4, 8}
+
+
+def test_who_was_settled_or_remembers_others_waits_for_the_silent() -> None:
+    before = settled(1, 2, 4)
+    before.begin_takeover(settled=False)
+    restarted = newcomer(_1=True)
+    restarted.remember(contact(16), 0.0)
+    for made in (before, restarted):
+        made.handed_over(1, authoritative=True)
+        made.heard(1, 9.0)
+        assert not made.unlearn(5.0)
