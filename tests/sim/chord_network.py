@@ -16,12 +16,12 @@ from peerstack.dht.replica.neighbourhood import Member as Counted
 from peerstack.dht.replica.settings import NodeParts
 from peerstack.identity import PeerId
 from tests.sim.history import Snapshot, Stand
-from tests.sim.node_network import NetworkNode, NodeOptions, SimulatedNetwork
+from tests.sim.node_network import NetworkNode, NodeOptions, ScenarioNetwork
 
 __all__ = ["SimulatedChord", "stand_of"]
 
 
-class SimulatedChord(SimulatedNetwork[ChordNode]):
+class SimulatedChord(ScenarioNetwork[ChordNode]):
     """A network of Chord nodes."""
 
     preset = CHORD_PRESETS["local"]
@@ -32,7 +32,7 @@ class SimulatedChord(SimulatedNetwork[ChordNode]):
         return ChordNode(parts)
 
     def assemble(self, size: int, *, options: Callable[[int], NodeOptions] = lambda _number: NodeOptions()) -> None:
-        """See `SimulatedNetwork.assemble`: one ring, on which everybody stands where it belongs, with fingers as if just looked up."""
+        """See `ScenarioNetwork.assemble`: one ring, on which everybody stands where it belongs, with fingers as if just looked up."""
         for number in range(len(self.nodes), len(self.nodes) + size):
             node = NetworkNode[ChordNode](self, number, options(number))
             self.nodes.append(node)
@@ -64,7 +64,7 @@ class SimulatedChord(SimulatedNetwork[ChordNode]):
             ring.heard(others[bisect_left(distances, 1 << bit) % len(others)].contact)
 
     def take_down(self, snapshot: Snapshot) -> None:
-        """See `SimulatedNetwork.take_down`."""
+        """See `ScenarioNetwork.take_down`."""
         numbers = {peer: node.number for peer, node in self.by_peer.items()}
         snapshot.stands += [stand_of(self.nodes[number].node, number, numbers) for number in self.up()]
 

@@ -16,7 +16,7 @@ from peerstack.dht.replica.neighbourhood import Member
 from peerstack.dht.replica.settings import NodeParts
 from peerstack.identity import PeerId
 from tests.sim.history import Snapshot, Table
-from tests.sim.node_network import LoopOutside, NetworkNode, NodeOptions, Serve, SimulatedNetwork
+from tests.sim.node_network import LoopOutside, NetworkNode, NodeOptions, ScenarioNetwork, Serve
 
 __all__ = ["LoopOutside", "NodeOptions", "Serve", "SimulatedKademlia", "SimulatedNode", "table_of"]
 
@@ -72,7 +72,7 @@ class _Crowd:
         return buckets
 
 
-class SimulatedKademlia(SimulatedNetwork[KademliaNode]):
+class SimulatedKademlia(ScenarioNetwork[KademliaNode]):
     """A network of Kademlia nodes."""
 
     preset = KADEMLIA_PRESETS["local"]
@@ -110,7 +110,7 @@ class SimulatedKademlia(SimulatedNetwork[KademliaNode]):
             node.outside.mid_period = False
 
     def take_down(self, snapshot: Snapshot) -> None:
-        """See `SimulatedNetwork.take_down`."""
+        """See `ScenarioNetwork.take_down`."""
         numbers = {peer: node.number for peer, node in self.by_peer.items()}
         snapshot.tables += [table_of(self.nodes[number].node, number, numbers) for number in self.up()]
 

@@ -27,7 +27,7 @@ from peerstack.rpc.data_codec import DataCodec
 from peerstack.testing.message_network import Answered, Handler, LinkModel, MessageEndpoint, MessageNetwork
 from tests.sim.chord_network import SimulatedChord
 from tests.sim.kad_network import SimulatedKademlia
-from tests.sim.node_network import LoopOutside, NodeOptions, SimulatedNetwork
+from tests.sim.node_network import LoopOutside, NodeOptions, ScenarioNetwork
 
 __all__ = ["METERED", "Account", "Meter", "MeteredChord", "MeteredKademlia", "MeteredNetwork"]
 
@@ -128,7 +128,7 @@ class _MeteredOutside:
         return self._outside.call_later(delay, self._meter.later(callback))
 
 
-class MeteredNetwork(SimulatedNetwork[Any]):
+class MeteredNetwork(ScenarioNetwork[Any]):
     """A network whose messages are weighed; what else it is comes from the DHT's own class."""
 
     meter: Meter

@@ -30,7 +30,7 @@ from peerstack.testing.message_network import LinkModel, MessageNetwork
 from peerstack.testing.virtual_time import EPOCH, Timer, VirtualTimeLoop
 from tests.sim.history import Snapshot
 
-__all__ = ["LoopOutside", "NetworkNode", "NodeOptions", "Serve", "SimulatedNetwork"]
+__all__ = ["LoopOutside", "NetworkNode", "NodeOptions", "ScenarioNetwork", "Serve", "SimulatedNetwork"]
 
 NodeT = TypeVar("NodeT", bound=DhtNode)
 
@@ -271,19 +271,6 @@ class SimulatedNetwork(DhtNetwork, ABC, Generic[NodeT]):
     def make_node(self, parts: NodeParts, options: NodeOptions) -> NodeT:
         """Make what a simulated node runs."""
 
-    @abstractmethod
-    def assemble(self, size: int, *, options: Callable[[int], NodeOptions] = lambda _number: NodeOptions()) -> None:
-        """Start `size` servers that know each other as if they had all joined.
-
-        Args:
-            size: How many.
-            options: What each has of its own, by number.
-        """
-
-    @abstractmethod
-    def take_down(self, snapshot: Snapshot) -> None:
-        """Add to a snapshot what each server that runs knows of the others, in the terms of the DHT."""
-
     @classmethod
     async def open(
         cls, size: int, *, seed: int | str = 0, parameters: NetworkParameters | None = None, links: LinkModel | None = None
@@ -417,3 +404,20 @@ class SimulatedNetwork(DhtNetwork, ABC, Generic[NodeT]):
             if asyncio.get_running_loop().time() > deadline:
                 raise DeadlineExceeded(f"a node is not ready: {node.node.topology()}")
             await asyncio.sleep(0.05)
+
+
+class ScenarioNetwork(SimulatedNetwork[NodeT]):
+    """One that scenarios are played on."""
+
+    @abstractmethod
+    def assemble(self, size: int, *, options: Callable[[int], NodeOptions] = lambda _number: NodeOptions()) -> None:
+        """Start `size` servers that know each other as if they had all joined.
+
+        Args:
+            size: How many.
+            options: What each has of its own, by number.
+        """
+
+    @abstractmethod
+    def take_down(self, snapshot: Snapshot) -> None:
+        """Add to a snapshot what each server that runs knows of the others, in the terms of the DHT."""

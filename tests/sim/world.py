@@ -41,7 +41,7 @@ from tests.sim.history import (
 )
 from tests.sim.kad_network import SimulatedKademlia
 from tests.sim.networks import AnyNetwork
-from tests.sim.node_network import NodeOptions, SimulatedNetwork
+from tests.sim.node_network import NodeOptions, ScenarioNetwork
 from tests.sim.oracle import Bounds, Oracle
 
 __all__ = ["DHTS", "PATIENCE_S", "SMALL", "AnyWorld", "World", "together"]
@@ -54,7 +54,7 @@ SMALL = NetworkParameters(
 )
 """The `local` preset with smaller buckets, so that in sixty nodes routing and placement matter, and a calmer upkeep."""
 
-DHTS: Final[Mapping[str, type[SimulatedNetwork[Any]]]] = {"kad": SimulatedKademlia, "chord": SimulatedChord}
+DHTS: Final[Mapping[str, type[ScenarioNetwork[Any]]]] = {"kad": SimulatedKademlia, "chord": SimulatedChord}
 """The networks there are, by the names of their plugins."""
 
 _ORIGIN_US = to_microseconds(EPOCH)
@@ -354,7 +354,7 @@ class AnyWorld(Generic[NetworkT]):
         return task.result()
 
 
-class World(AnyWorld[SimulatedNetwork[Any]]):
+class World(AnyWorld[ScenarioNetwork[Any]]):
     """A world above the RPC seam."""
 
     @classmethod
