@@ -8,7 +8,7 @@ KILLS ?= 1000
 DHTS ?= kad chord
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint types contracts check kill-test daemon-kill-test protos sim compare mutations model wheel-test lowest-test interop interop-kad bench kad-bench microbench clean
+.PHONY: help install demo test lint types contracts check kill-test daemon-kill-test protos sim scenarios-kad scenarios-chord compare mutations model wheel-test lowest-test interop interop-kad bench kad-bench microbench clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -60,13 +60,19 @@ daemon-kill-test: $(VENV)/.tested ## Kill one daemon after the other for two min
 
 check: lint types contracts test ## All of the above
 
-sim: $(VENV)/.figures ## Play the scenarios with ten seeds and twice the servers; measure and draw the figures of docs/reference/simulation.md
-	@$(BIN)/python -m tests.sim --times 2
-	@$(BIN)/python -m tests.sim --dht chord
-	@for name in disjoint churn scale chord-paths chord-failures chord-churn chord-values chord-load compare; do \
-	  $(BIN)/python -m tests.sim $$name >$(VENV)/$$name.json && mv $(VENV)/$$name.json docs/figures/$$name.json || exit 1; \
-	done
+sim: $(VENV)/.figures ## Play the scenarios larger, with more seeds; measure and draw the figures of docs/reference/simulation.md. Two at a time
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target figure-churn scenarios-kad scenarios-chord \
+	  $(addprefix figure-,scale disjoint chord-paths chord-failures chord-churn chord-values chord-load compare)
 	@$(BIN)/python -m tests.sim figures
+
+scenarios-kad: $(VENV)/.tested
+	@$(BIN)/python -m tests.sim --seeds 4 --times 2
+
+scenarios-chord: $(VENV)/.tested
+	@$(BIN)/python -m tests.sim --seeds 4 --dht chord
+
+figure-%: $(VENV)/.figures
+	@$(BIN)/python -m tests.sim $* >$(VENV)/$*.json && mv $(VENV)/$*.json docs/figures/$*.json
 
 compare: $(VENV)/.figures ## Measure Kademlia and Chord side by side; draw, and fill in docs/guides/choosing-a-dht.md
 	@$(BIN)/python -m tests.sim compare >$(VENV)/compare.json && mv $(VENV)/compare.json docs/figures/compare.json
