@@ -11,13 +11,12 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from peerstack.dht.replica.contacts import KEY_BITS, Contact
-from peerstack_chord.ring import between, clockwise
+from peerstack_chord.ring import POSITIONS, between, clockwise
 
 __all__ = ["FingerTable"]
 
 _WIDTH: Final = 4
 _REST: Final = 10
-_POSITIONS: Final = 1 << KEY_BITS
 _NO_RTT: Final = float("inf")
 
 
@@ -88,7 +87,7 @@ class FingerTable:
         ahead = [contact for contact in self if between(self._own, contact.key, position)]
 
         def usefulness(contact: Contact) -> tuple[int, float, int]:
-            left = clockwise(contact.key, position) or _POSITIONS
+            left = clockwise(contact.key, position) or POSITIONS
             rtt = self._rtt(contact)
             return left.bit_length(), _NO_RTT if rtt is None else rtt, left
 
@@ -117,7 +116,7 @@ class FingerTable:
             self._resting -= 1
             return None
         self._turn -= 1
-        return (self._own + (1 << self._turn)) % _POSITIONS
+        return (self._own + (1 << self._turn)) % POSITIONS
 
     def _index(self, key: int) -> int:
         return clockwise(self._own, key).bit_length() - 1

@@ -10,13 +10,12 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Collection
 from typing import Final
 
-from peerstack.dht.replica.contacts import KEY_BITS
 from peerstack.dht.replica.geometry import KeyRange, key_range
+from peerstack_chord.ring import POSITIONS
 
 __all__ = ["RingGeometry", "RingSurroundings"]
 
-_RING: Final = 1 << KEY_BITS
-_LAST: Final = _RING - 1
+_LAST: Final = POSITIONS - 1
 
 
 class RingSurroundings:
@@ -38,12 +37,12 @@ class RingSurroundings:
         self.beyond = [(own + distance) & _LAST for distance in ahead[half : half + excess]]
         del ahead[half : half + excess]
         self.whole = len(ahead) < 2 * half
-        self.region = _RING - ahead[-2 * replicas] - 1 if len(ahead) >= 2 * replicas else _LAST
+        self.region = POSITIONS - ahead[-2 * replicas] - 1 if len(ahead) >= 2 * replicas else _LAST
         self._own = own
         self._replicas = replicas
         self._half = half
         self._ahead = ahead  # clockwise from this node: the successors, then the predecessors
-        in_order = [*ahead[half:], _RING, *(_RING + distance for distance in ahead[:half])]
+        in_order = [*ahead[half:], POSITIONS, *(POSITIONS + distance for distance in ahead[:half])]
         self._first = in_order[0]
         self._known = in_order[max(0, len(in_order) - replicas)] - self._first  # who is later has not its whole set within the arc
 
@@ -88,7 +87,7 @@ class RingGeometry:
     def ranges(self, sender: int, region: int) -> list[KeyRange]:
         """The arc, cut in two where it passes zero."""
         if region >= _LAST:
-            return [key_range(0, _RING)]
+            return [key_range(0, POSITIONS)]
         low = sender - region
         if low >= 0:
             return [key_range(low, region + 1)]

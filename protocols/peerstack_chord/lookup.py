@@ -22,15 +22,14 @@ from operator import attrgetter
 from typing import Final
 
 from peerstack.dht.contract import Hop, HopOutcome
-from peerstack.dht.replica.contacts import KEY_BITS, Contact
+from peerstack.dht.replica.contacts import Contact
 from peerstack.dht.replica.routing import Ask
 from peerstack_chord.lookup_rules import LookupRules
-from peerstack_chord.ring import clockwise
+from peerstack_chord.ring import POSITIONS, clockwise
 
 __all__ = ["RingLookup"]
 
 _MAX_CANDIDATES: Final = 1024
-_POSITIONS: Final = 1 << KEY_BITS
 _NO_RTT: Final = float("inf")
 
 
@@ -199,8 +198,8 @@ class RingLookup:
 
     def _most_useful(self, candidates: list[_Candidate]) -> list[_Candidate]:
         """Of those that leave equally little of the way (up to a factor of two), the quickest."""
-        magnitude = (_POSITIONS - candidates[0].ahead).bit_length()
-        equal = [each for each in candidates if (_POSITIONS - each.ahead).bit_length() == magnitude]
+        magnitude = (POSITIONS - candidates[0].ahead).bit_length()
+        equal = [each for each in candidates if (POSITIONS - each.ahead).bit_length() == magnitude]
 
         def rtt(candidate: _Candidate) -> float:
             known = self._rules.rtt(candidate.contact)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Final
 
+from peerstack.dht.replica.messages import Reply
 from peerstack_chord.asking import Asker
 from peerstack_chord.messages import Entry, GetState, Status
 from peerstack_chord.place import Place
-from peerstack_chord.ring import Member, Mode, State
+from peerstack_chord.ring import Member, Mode
 from peerstack_chord.stabilising import alive
 
 __all__ = ["Regrouping"]
@@ -69,10 +71,11 @@ class Regrouping:
                 continue
             self._asked.add(member.key)
             self._waiting += 1
-            self._asker.ask(member.contact, GetState(), lambda reply, member=member: self._answered(member, alive(member, reply)))  # type: ignore[misc]
+            self._asker.ask(member.contact, GetState(), partial(self._answered, member))
 
-    def _answered(self, member: Member, state: State | None) -> None:
+    def _answered(self, member: Member, reply: Reply | None) -> None:
         self._waiting -= 1
+        state = alive(member, reply)
         if state is None:
             self._entries.append(Entry(member, Status.GONE))
         else:

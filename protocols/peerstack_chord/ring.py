@@ -17,6 +17,7 @@ from typing import Final
 from peerstack.dht.replica.contacts import KEY_BITS, Contact
 
 __all__ = [
+    "POSITIONS",
     "Member",
     "Mode",
     "State",
@@ -35,7 +36,9 @@ __all__ = [
     "zave_invariant",
 ]
 
-_MASK: Final = (1 << KEY_BITS) - 1
+POSITIONS: Final = 1 << KEY_BITS
+"""All there are on the circle."""
+_MASK: Final = POSITIONS - 1
 
 
 def clockwise(start: int, end: int) -> int:
@@ -156,7 +159,7 @@ def one_ordered_ring(states: Sequence[State]) -> bool:
     if not ring:
         return False
     laps = sum(clockwise(a.key, b.key) for a, b in zip(ring, [*ring[1:], ring[0]], strict=True))
-    return len(ring) == 1 or laps == 1 << KEY_BITS
+    return len(ring) == 1 or laps == POSITIONS
 
 
 def connected_appendages(states: Sequence[State]) -> bool:

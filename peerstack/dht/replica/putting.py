@@ -17,7 +17,7 @@ from peerstack.dht.records import Record, Slot
 from peerstack.dht.replica.contacts import Contact
 from peerstack.dht.replica.engine import Engine, failure_reason
 from peerstack.dht.replica.messages import PutReply, PutValue, Reply
-from peerstack.dht.replica.reading import Reading
+from peerstack.dht.replica.reading import ASK_AGAIN_S, Reading
 from peerstack.dht.replica.seam import Finished
 from peerstack.errors import DeadlineExceeded, InvalidMessage, InvalidRecord, PeerstackError
 from peerstack.identity import PeerId
@@ -25,7 +25,6 @@ from peerstack.identity import PeerId
 __all__ = ["Put", "PutOrder", "Spread"]
 
 _RESTAMPS: Final = 1
-_ASK_AGAIN_S: Final = 0.25
 
 
 class Spread:
@@ -196,7 +195,7 @@ class Put:
         elif tally.hopeless and not self._asking_again:
             if self._spread.unsettled and self._engine.outside.time() < self._ask_again_until:
                 self._asking_again = True
-                self._engine.outside.call_later(_ASK_AGAIN_S, self._ask_again)
+                self._engine.outside.call_later(ASK_AGAIN_S, self._ask_again)
             else:
                 self._conclude(tally)
 

@@ -8,6 +8,7 @@ moment, where it takes their word to be sure.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final
 
 from peerstack.dht.namespaces import Namespace
@@ -21,9 +22,10 @@ from peerstack.dht.replica.walk import Walk
 from peerstack.errors import PeerstackError, Unavailable
 from peerstack.identity import PeerId
 
-__all__ = ["Reading"]
+__all__ = ["ASK_AGAIN_S", "Reading"]
 
-_ASK_AGAIN_S: Final = 0.25
+ASK_AGAIN_S: Final = 0.25
+"""Between two questions to a member that still takes over."""
 _PATIENCE_S: Final = 2.5  # for members that take over; it takes them a round trip or two, or much longer
 
 
@@ -140,12 +142,12 @@ class Reading:
         unsettled = [peer for peer in self.tally.members if peer in self._answered and peer not in self.tally.votes]
         if unsettled and self._engine.outside.time() < self._ask_again_until:
             self._asking_again = True
-            self._engine.outside.call_later(_ASK_AGAIN_S, lambda: self._ask_again(unsettled))
+            self._engine.outside.call_later(ASK_AGAIN_S, lambda: self._ask_again(unsettled))
 
     def _ask_again(self, peers: Sequence[PeerId]) -> None:
         left = len(peers)
 
-        def heard(peer: Contact, reply: Reply | PeerstackError) -> None:
+        def heard(peer: Contact, reply: Reply | PeerstackError, _now: float) -> None:
             nonlocal left
             left -= 1
             if not isinstance(reply, PeerstackError):
@@ -156,7 +158,7 @@ class Reading:
         if self._stopped:
             return
         for contact in [self.contacts[peer] for peer in peers]:
-            self._engine.ask(contact, self._request, lambda reply, _now, contact=contact: heard(contact, reply))  # type: ignore[misc]
+            self._engine.ask(contact, self._request, partial(heard, contact))
 
     @property
     def _needed(self) -> int:
