@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Final
 
 from peerstack.dht.replica.contacts import Contact
@@ -11,6 +12,7 @@ from peerstack.dht.replica.contacts import Contact
 __all__ = ["Graveyard"]
 
 _CAPACITY: Final = 512
+_AT_EASE: Final = 32  # this many are pinged within the longest pause
 
 
 @dataclass(slots=True)
@@ -21,12 +23,16 @@ class _Grave:
     buried_at: float
 
 
+_DUE_AT: Final = attrgetter("due_at")
+
+
 class Graveyard:
     """Bounded: the longest buried goes first.
 
     Args:
         first_pause_s: Between burying and the first ping; doubled after each ping.
-        longest_pause_s: Between two pings at most.
+        longest_pause_s: Between two pings at most, while few are buried. The more there are the longer it is: whoever has seen thousands
+            come and go asks the dead no more often for it, and after a partition one of the many is enough to find the others.
         forget_s: How long anybody is kept: what is held is not remembered for longer either.
         capacity: How many are kept.
     """
@@ -36,7 +42,8 @@ class Graveyard:
         self._longest_pause_s = max(first_pause_s, longest_pause_s)
         self._forget_s = forget_s
         self._capacity = capacity
-        self._graves: OrderedDict[int, _Grave] = OrderedDict()
+        self._graves: OrderedDict[int, _Grave] = OrderedDict()  # in the order of burying
+        self._idle_until = float("inf")  # nobody is due before
 
     def __len__(self) -> int:
         return len(self._graves)
@@ -61,6 +68,7 @@ class Graveyard:
             return
         due_at = now if at_once else now + self._first_pause_s
         self._graves[contact.key] = _Grave(contact, due_at, self._first_pause_s, now)
+        self._idle_until = min(self._idle_until, due_at)
         if len(self._graves) > self._capacity:
             self._graves.popitem(last=False)
 
@@ -70,14 +78,15 @@ class Graveyard:
 
     def due(self, now: float, limit: int) -> list[Contact]:
         """Whom to ping now, the longest due first; each is due again after a pause twice as long."""
-        for key in [key for key, grave in self._graves.items() if now - grave.buried_at > self._forget_s]:
-            del self._graves[key]
-        due = sorted((grave for grave in self._graves.values() if grave.due_at <= now), key=_due_at)[:limit]
+        if now < self._idle_until:
+            return []
+        graves = self._graves
+        while graves and now - next(iter(graves.values())).buried_at > self._forget_s:
+            graves.popitem(last=False)
+        due = sorted((grave for grave in graves.values() if grave.due_at <= now), key=_DUE_AT)[:limit]
+        longest_pause_s = self._longest_pause_s * max(1.0, len(graves) / _AT_EASE)
         for grave in due:
             grave.due_at = now + grave.pause_s
-            grave.pause_s = min(2 * grave.pause_s, self._longest_pause_s)
+            grave.pause_s = min(2 * grave.pause_s, longest_pause_s)
+        self._idle_until = min(map(_DUE_AT, graves.values()), default=float("inf"))
         return [grave.contact for grave in due]
-
-
-def _due_at(grave: _Grave) -> float:
-    return grave.due_at

@@ -20,6 +20,27 @@ def test_who_fell_silent_is_pinged_after_pauses_that_double_up_to_a_bound() -> N
     assert pings == [4, 8, 16, 32, 62, 92, 122, 152, 182]
 
 
+def test_the_more_are_buried_the_less_often_each_is_pinged() -> None:
+    pings_of: dict[int, int] = {}
+    for buried in (8, 32, 64, 256):
+        made = Graveyard(first_pause_s=4, longest_pause_s=30, forget_s=10_000)
+        for key in range(buried):
+            made.bury(contact(key), 0.0)
+        pings = [len(made.due(float(now), buried)) for now in range(10_000)]
+        pings_of[buried] = sum(pings[1000:])
+    assert pings_of[32] == 4 * pings_of[8]  # few are asked as often as if they were alone
+    assert max(pings_of.values()) == pings_of[32]
+
+
+def test_however_many_are_buried_each_is_pinged_again() -> None:
+    made = graveyard(capacity=300)
+    for key in range(256):
+        made.bury(contact(key), 0.0)
+    for now in range(500):
+        made.due(float(now), 8)
+    assert {each.key for now in range(500, 1000) for each in made.due(float(now), 8)} == set(range(256))
+
+
 def test_who_is_known_from_before_is_due_at_once() -> None:
     made = graveyard()
     made.bury(contact(1), 5.0, at_once=True)
