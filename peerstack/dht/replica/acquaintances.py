@@ -40,7 +40,7 @@ class Acquaintances:
         )
         self._asking: set[int] = set()
         self._untried: set[int] = set()
-        self._saved = (0, 0)
+        self._saved = 0  # stands for who was counted then; for a client, which counts nobody, for who was known
         self._saved_at = float("-inf")
         self._stopped = False
 
@@ -92,14 +92,17 @@ class Acquaintances:
             self._ping(contact)
 
     def save(self) -> None:
-        """Save whom this node knows, if that has changed, or the last time is long ago."""
+        """Save whom this node knows, if others are counted than the last time, or that is long ago.
+
+        What is counted has to outlive this run; of the rest, which comes and goes all the time, many are enough to find the others again.
+        """
         engine = self._engine
-        known = engine.routing.revision, hash(frozenset(engine.hood.members))
+        known = hash(frozenset(engine.hood.members)) if engine.serving else engine.routing.revision
         period = min(engine.parameters.forget_s / _SAVES_IN_TIME, engine.parameters.repair_s)
         if known != self._saved or engine.outside.time() - self._saved_at >= period:
             self.save_now(known)
 
-    def save_now(self, known: tuple[int, int] = (0, 0)) -> None:
+    def save_now(self, known: int = 0) -> None:
         """Save whom this node knows."""
         engine = self._engine
         now = engine.outside.time()

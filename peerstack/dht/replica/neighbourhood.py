@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Final
 
 from peerstack.dht.parameters import NetworkParameters
@@ -50,6 +51,9 @@ class Member:
     """When the last of them was sent."""
     denied_by: frozenset[int] = frozenset()
     """Sources in authority that count it no more, where it is remembered."""
+
+
+_LAST_HEARD: Final = attrgetter("last_heard")
 
 
 class Neighbourhood:
@@ -202,8 +206,8 @@ class Neighbourhood:
 
     def silent_since(self, before: float) -> list[Member]:
         """Members not gone and not heard of since `before`, the longest silent first."""
-        silent = [member for member in self.members.values() if not member.gone and member.last_heard < before]
-        return sorted(silent, key=lambda member: member.last_heard)
+        silent = [member for member in self.members.values() if member.last_heard < before and not member.gone]
+        return sorted(silent, key=_LAST_HEARD)
 
     def unlearn(self, before: float) -> bool:
         """Of a new node: count no more who was not heard of since `before`, to begin anew. Those asked then may name them again.
@@ -233,21 +237,24 @@ class Neighbourhood:
             first_pause: The shortest one.
             limit: How many at most; they count as asked.
         """
+        before = now - silence
         due = [
             member
-            for member in self.silent_since(now - silence)
-            if not member.unanswered or now - member.asked_at >= min(silence, first_pause * 2 ** (member.unanswered - 1))
+            for member in self.members.values()
+            if member.last_heard < before
+            and not member.gone
+            and (not member.unanswered or now - member.asked_at >= min(silence, first_pause * 2 ** (member.unanswered - 1)))
         ]
-        for member in due[:limit]:
+        due = sorted(due, key=_LAST_HEARD)[:limit]
+        for member in due:
             member.unanswered += 1
             member.asked_at = now
-        return [member.contact for member in due[:limit]]
+        return [member.contact for member in due]
 
     def reaches_majority(self, since: float) -> bool:
         """Whether more than half of the servers counted and not gone, this one included, were heard of since then."""
-        known = [member for member in self.members.values() if not member.gone]
-        heard = sum(member.last_heard >= since for member in known)
-        return 2 * (heard + 1) > len(known) + 1
+        heard = [member.last_heard >= since for member in self.members.values() if not member.gone]
+        return 2 * (sum(heard) + 1) > len(heard) + 1
 
     def begin_takeover(self, *, settled: bool) -> None:
         """Begin to collect from everybody counted.
