@@ -14,13 +14,11 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import gc
 import json
 import random
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import comb, erfc, sqrt
 from statistics import fmean
@@ -31,10 +29,11 @@ from peerstack.dht.parameters import NetworkParameters
 from peerstack.dht.replica.contacts import KEY_BITS
 from peerstack.testing import virtual_time
 from tests.sim.chord_static import spread
+from tests.sim.garbage import few_collections
 from tests.sim.ring_network import RingNetwork
 from tests.sim.static_ring import Path
 
-__all__ = ["TABLE_III", "RingChurnPlan", "churn_run", "few_collections", "main", "measure", "poisson", "poisson_limit"]
+__all__ = ["TABLE_III", "RingChurnPlan", "churn_run", "main", "measure", "poisson", "poisson_limit"]
 
 TABLE_III: Final[Mapping[float, tuple[float, float, int]]] = MappingProxyType(
     {
@@ -47,7 +46,6 @@ TABLE_III: Final[Mapping[float, tuple[float, float, int]]] = MappingProxyType(
 _PAPER_LOOKUPS: Final = 10_000
 _EXACT_TRIES: Final = 1000
 _LAST_WORDS_S: Final = 15.0  # in which lookups under way end
-_GARBAGE: Final = 100_000  # objects made and not yet let go before they are looked through
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -144,17 +142,6 @@ async def poisson(dice: random.Random, happens: Callable[[], object], per_s: flo
     while True:
         await asyncio.sleep(dice.expovariate(per_s))
         happens()
-
-
-@contextmanager
-def few_collections() -> Iterator[None]:
-    """Look for cycles seldom: there are few among the millions of objects that come and go."""
-    thresholds = gc.get_threshold()
-    gc.set_threshold(_GARBAGE, *thresholds[1:])
-    try:
-        yield
-    finally:
-        gc.set_threshold(*thresholds)
 
 
 def _row(rate: float, paths: Sequence[Path]) -> dict[str, Any]:

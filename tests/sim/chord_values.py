@@ -22,8 +22,9 @@ from typing import Any, Final
 from peerstack.dht.parameters import NetworkParameters
 from peerstack.errors import Closed, DeadlineExceeded, KeyNotFound, PeerstackError, Unavailable
 from peerstack.testing import virtual_time
-from tests.sim.chord_churn import TABLE_III, few_collections, poisson, poisson_limit
+from tests.sim.chord_churn import TABLE_III, poisson, poisson_limit
 from tests.sim.chord_network import SimulatedChord
+from tests.sim.garbage import few_collections
 from tests.sim.ring_network import PAPER_LINKS
 from tests.sim.world import together
 

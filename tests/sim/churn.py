@@ -26,6 +26,7 @@ from peerstack.dht.parameters import KADEMLIA_PRESETS, NetworkParameters
 from peerstack.dht.replica.contacts import Contact
 from peerstack.dht.replica.messages import Request
 from peerstack.testing import virtual_time
+from tests.sim.garbage import few_collections
 from tests.sim.history import Found, Outcome, Slot, Version, Write
 from tests.sim.kad_network import SimulatedKademlia, SimulatedNode
 from tests.sim.oracle import availability
@@ -168,6 +169,7 @@ class Churn:
         self._born: dict[int, float] = {}
         self._server_s = 0.0  # that ended sessions lasted, together
         self._names: list[str] = []
+        self._written: list[str] = []  # of those, the ones with an acknowledged value
         self._tasks: set[asyncio.Task[None]] = set()
 
     def look(self) -> None:
@@ -175,8 +177,20 @@ class Churn:
 
     async def play(self) -> None:
         """Let the time pass."""
+        self.network.assemble(self.plan.nodes)
+        with few_collections():
+            await self._let_pass()
+            self.sum_up()
+            await self._judge()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.network.close()
+
+    # -- what happens
+
+    async def _let_pass(self) -> None:
         plan, world = self.plan, self.world
-        self.network.assemble(plan.nodes)
         end = world.now + plan.hours * _HOUR_S
         for number in range(plan.nodes):
             self._spawn(self._live(number, self._sessions.rest(self._fate)))
@@ -186,14 +200,6 @@ class Churn:
         while world.now < end:
             await asyncio.sleep(min(plan.look_every_s, end - world.now))
             self.look()
-        self.sum_up()
-        await self._judge()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self.network.close()
-
-    # -- what happens
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.ensure_future(work)
@@ -230,11 +236,13 @@ class Churn:
             name = self._names[-1]
         else:
             name = dice.choice(self._names)
-        await self.world.put(name, ttl=_TTL_S)
+        write = await self.world.put(name, ttl=_TTL_S)
+        if write.outcome is Outcome.OK and name not in self._written:
+            self._written.append(name)
 
     async def _read(self) -> None:
-        if written := {write.slot[0] for write in self.world.history.writes if write.outcome is Outcome.OK}:
-            await self.world.get(self.world.dice.choice(sorted(written)).decode())
+        if self._written:
+            await self.world.get(self.world.dice.choice(self._written))
 
     # -- what is measured
 

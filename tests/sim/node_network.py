@@ -14,7 +14,7 @@ from peerstack.dht.clock import to_microseconds
 from peerstack.dht.contract import Dht
 from peerstack.dht.namespaces import Namespaces
 from peerstack.dht.parameters import NetworkParameters
-from peerstack.dht.replica.contacts import Contact, key_of
+from peerstack.dht.replica.contacts import Contact
 from peerstack.dht.replica.geometry import Geometry, closest
 from peerstack.dht.replica.messages import Reply, Request
 from peerstack.dht.replica.node import DhtNode
@@ -390,7 +390,8 @@ class SimulatedNetwork(DhtNetwork, ABC, Generic[NodeT]):
 
     def responsible(self, position: int, servers: Iterable[int], count: int) -> list[int]:
         """The servers closest to a position, by brute force."""
-        by_key = {key_of(self.peer_id(number)): number for number in servers}
+        nodes = self.nodes
+        by_key = {nodes[number].contact.key: number for number in servers}
         return [by_key[key] for key in closest(self.geometry, by_key, position, count)]
 
     def _begin(self, node: NetworkNode[NodeT]) -> None:

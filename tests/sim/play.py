@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final, cast
 
 from peerstack.testing import virtual_time
+from tests.sim.garbage import few_collections
 from tests.sim.host_network import HostNetwork
 from tests.sim.oracle import Availability, Violation, availability
 from tests.sim.scenarios import FLOORS, SCENARIOS, Scenario
@@ -91,7 +92,8 @@ def play(name: str, seed: int, size: int | None = None, *, hosts: bool = False, 
     scenario = SCENARIOS[name]
     report = Report(scenario, seed, size or scenario.size, hosts, dht)
     try:
-        virtual_time.run(_play(report))
+        with few_collections():
+            virtual_time.run(_play(report))
     finally:
         gc.collect()
     return report

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import gc
 import json
 import random
 import resource
@@ -33,6 +32,7 @@ from peerstack.dht.store.storage import ignore
 from peerstack.errors import PeerstackError
 from peerstack.testing import virtual_time
 from peerstack.testing.message_network import LinkModel
+from tests.sim.garbage import few_collections
 from tests.sim.kad_network import NodeOptions, SimulatedKademlia
 
 __all__ = ["ALPHAS", "REFERENCE", "ScaleConfig", "main", "measure"]
@@ -51,7 +51,6 @@ REFERENCE: Final = {
 
 _TTL_S: Final = 24 * 3600.0
 _LINKS: Final = LinkModel(latency_s=0.03, jitter_s=0.02)  # a round trip takes 0.1 s on average
-_GARBAGE: Final = 100_000  # objects made and not yet let go before they are looked through
 _LAST_WORDS_S: Final = 20.0  # of the stretch, in which nothing more is asked
 
 
@@ -113,13 +112,10 @@ async def _measure(config: ScaleConfig) -> dict[str, Any]:
     network = SimulatedKademlia(config.seed, parameters=parameters, links=_LINKS, trace=True)
     began = time.process_time()
     network.assemble(config.nodes, options=_options, long_ago=True)
-    # What was assembled stays: it need not be looked through for garbage. And among what comes and goes there are few cycles.
-    gc.freeze()
-    thresholds = gc.get_threshold()
-    gc.set_threshold(_GARBAGE, *thresholds[1:])
     assembled = time.process_time()
     try:
-        seen = await _use(network, config)
+        with few_collections():
+            seen = await _use(network, config)
         ran = time.process_time()
         messages = network.messages.messages
         report = {
@@ -150,8 +146,6 @@ async def _measure(config: ScaleConfig) -> dict[str, Any]:
         }
     finally:
         await network.close()
-        gc.set_threshold(*thresholds)
-        gc.unfreeze()
     return report
 
 
