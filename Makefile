@@ -39,8 +39,8 @@ install: $(VENV)/.installed ## Install into .venv, so that .venv/bin/peerstack i
 demo: $(VENV)/.installed ## Seven daemons on this machine: put, get, a node dies, another leaves
 	@$(BIN)/peerstack demo
 
-test: $(VENV)/.tested ## Run the tests
-	@$(BIN)/python -m pytest
+test: $(VENV)/.tested ## Run the tests, on all cores
+	@$(BIN)/python -m pytest --numprocesses=auto --dist=worksteal
 
 lint: $(VENV)/.tested ## Check style
 	@$(BIN)/ruff check .
