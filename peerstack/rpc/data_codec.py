@@ -247,7 +247,7 @@ class DataCodec(ABC, Generic[MessageT]):
             case PullReply():
                 records = [record.encode() for record in reply.records]
                 silent = [min(_MAX_SILENT_MS, round(seconds * 1000)) for seconds in reply.silent_s]
-                fields = _write_cursor(reply.next) | write_refusal(reply.refusal)
+                fields = _write_cursor(reply.next) | write_refusal(reply.refusal) | {"digest": reply.digest}
                 return _with_standing(
                     {"type": Kind.PULL, "known": reply.known, "records": records, "silentMs": silent, **fields}, reply.standing
                 )
@@ -308,7 +308,7 @@ class DataCodec(ABC, Generic[MessageT]):
             raise InvalidMessage("a page that does not lead on")
         silent = tuple(milliseconds / 1000 for milliseconds in message.silentMs[:MAX_NAMED])
         records, refusal = self._decode_records(message.records), read_refusal(message)
-        return PullReply(records, self._read_standing(message), message.known, following, silent, refusal)
+        return PullReply(records, self._read_standing(message), message.known, following, silent, refusal, message.digest)
 
     def _read_outcomes(self, message: MessageT, sent: Sequence[Record]) -> tuple[Outcome, ...]:
         if len(message.outcomes) != len(sent):

@@ -26,6 +26,9 @@ _PATIENCE_S = 600.0
 Act = Callable[[Callable[[], None]], object]
 """``(serve)``: what becomes of a request; it is answered where and when `serve` is called."""
 
+Change = Callable[[Reply], Reply]
+"""What becomes of the answer to a request."""
+
 
 class BrokenPremise(RuntimeError):
     """A schedule did not come to the point it is about: it proves nothing, in either direction."""
@@ -36,6 +39,7 @@ class _Rule:
     kinds: tuple[type[Request], ...]
     sender: int | None
     act: Act
+    change: Change
 
 
 class Stage:
@@ -89,13 +93,18 @@ class Stage:
 
     # -- who hears what
 
-    def rule(self, at: int, *kinds: type[Request], act: Act, sender: int | None = None) -> None:
-        """Decide what becomes of requests of these kinds at a server, whoever sends them or one sender's."""
+    def rule(self, at: int, *kinds: type[Request], act: Act, sender: int | None = None, change: Change = lambda reply: reply) -> None:
+        """Decide what becomes of requests of these kinds at a server, and of its answers, whoever sends them or one sender's."""
         if at not in self._rules:
             self._rules[at] = []
             node = self.world.network.nodes[at]
             node.options = replace(node.options, behaviour=self._behave)
-        self._rules[at].append(_Rule(kinds, sender, act))
+        self._rules[at].append(_Rule(kinds, sender, act, change))
+
+    def change(self, at: Iterable[int], *kinds: type[Request], to: Change, sender: int | None = None) -> None:
+        """Let servers answer something else than they would."""
+        for number in at:
+            self.rule(number, *kinds, act=lambda serve: serve(), sender=sender, change=to)
 
     def lose(self, at: Iterable[int], *kinds: type[Request], sender: int | None = None) -> None:
         """Let requests never arrive."""
@@ -212,11 +221,17 @@ class Stage:
 
     def _behave(self, node: NetworkNode[Any], sender: Contact, request: Request, respond: Callable[[Reply], None]) -> bool:
         asker = self.world.network.by_peer[sender.peer_id]
-        for rule in self._rules[node.number]:
-            if isinstance(request, rule.kinds) and rule.sender in (None, asker.number):
-                rule.act(lambda: node.node.serve(sender, request, respond, is_server=asker.serving) if node.is_up else None)
-                return True
-        return False
+        rules = (each for each in self._rules[node.number] if isinstance(request, each.kinds) and each.sender in (None, asker.number))
+        rule = next(rules, None)
+        if rule is None:
+            return False
+
+        def serve() -> None:
+            if node.is_up:
+                node.node.serve(sender, request, lambda reply: respond(rule.change(reply)), is_server=asker.serving)
+
+        rule.act(serve)
+        return True
 
 
 def require(condition: bool, premise: str) -> None:

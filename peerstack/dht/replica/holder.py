@@ -15,7 +15,7 @@ from peerstack.dht.namespaces import Namespaces
 from peerstack.dht.parameters import NetworkParameters
 from peerstack.dht.records import Record
 from peerstack.dht.replica.contacts import Contact
-from peerstack.dht.replica.limits import MAX_CLOSER, MAX_PAGE_BYTES, MAX_PAGE_RECORDS
+from peerstack.dht.replica.limits import MAX_CLOSER
 from peerstack.dht.replica.messages import (
     Done,
     FindNode,
@@ -37,6 +37,7 @@ from peerstack.dht.replica.messages import (
 )
 from peerstack.dht.replica.neighbourhood import Neighbourhood
 from peerstack.dht.replica.offers import OfferBook
+from peerstack.dht.replica.pages import cut_page
 from peerstack.dht.replica.routing import Routing
 from peerstack.dht.replica.seam import Respond
 from peerstack.dht.replica.wire_keys import split_wire_key
@@ -185,25 +186,7 @@ class Holder:
         silent = (0.0, *(max(0.0, now - member.last_heard) for member in members))
         standing = Standing(self._hood.settled and not self.leaving, named)
         try:
-            records = self._region(sender.key, request, wall_us)
+            page = cut_page(self._hood, self._store, sender.key, request, wall_us)
         except PeerstackError as error:
             return PullReply((), _NOTHING, known, refusal=Refusal(RefusalReason.FAILED, str(error)))
-        page: list[Record] = []
-        size = 0
-        for index, record in enumerate(records):
-            if size >= MAX_PAGE_BYTES:
-                last = records[index - 1]
-                return PullReply(tuple(page), standing, known, (last.position, last.subkey), silent)
-            if self._hood.rank_of(sender.key, int.from_bytes(record.position, "big")) < 2 * self._hood.replicas:
-                page.append(record)
-                size += record.size
-        following = (records[-1].position, records[-1].subkey) if len(records) == MAX_PAGE_RECORDS else None
-        return PullReply(tuple(page), standing, known, following, silent)
-
-    def _region(self, sender: int, request: Pull, wall_us: int) -> list[Record]:
-        records: list[Record] = []
-        for low, high in self._hood.geometry.ranges(sender, request.region):
-            room = MAX_PAGE_RECORDS - len(records)
-            if room and (high is None or request.after is None or request.after[0] < high):
-                records += self._store.scan(low, high, now=wall_us, after=request.after, limit=room)
-        return records
+        return PullReply(page.records, standing, known, page.next, silent, digest=page.digest)

@@ -11,13 +11,14 @@ from peerstack.dht.replica.engine import Engine
 from peerstack.dht.replica.messages import Leave, Ping, PullReply, Reply
 from peerstack.dht.replica.replication import Replication
 from peerstack.dht.replica.settings import NodeSettings
-from peerstack.dht.replica.takeover import PullFrom, TakeOver
+from peerstack.dht.replica.takeover import PullFrom, PullParts, TakeOver
 from peerstack.errors import PeerstackError
 
 __all__ = ["Membership"]
 
 _MIN_PULL_TIMEOUT_S: Final = 5.0
 _MAX_MEETINGS: Final = 1024
+_MAX_DISTRUSTED: Final = 1024
 
 
 class Membership:
@@ -47,6 +48,7 @@ class Membership:
         self._outside = engine.outside
         self._takeover: TakeOver | None = None
         self._cut_off_at = self._outside.time()  # when the majority was last out of sight
+        self._distrusted: set[int] = set()  # whom the log has told of already
         self._met: dict[int, float] = {}  # when we last pulled from a server that was not counted, by position
 
     def found(self) -> None:
@@ -72,18 +74,12 @@ class Membership:
             return
         if self._takeover is not None:
             self._takeover.stop()
-        engine = self.engine
-        timeout = max(_MIN_PULL_TIMEOUT_S, engine.parameters.rpc_timeout_s)
-        retry = max(1.0, engine.parameters.stabilise_s)
+        parameters = self.engine.parameters
         self._takeover = TakeOver(
-            engine.hood,
-            engine.store,
-            engine,
-            self._outside,
+            self._pull_parts(),
             settled=settled,
-            timeout=timeout,
-            retry=retry,
-            forget=engine.parameters.forget_s,
+            retry=max(1.0, parameters.stabilise_s),
+            forget=parameters.forget_s,
             meet=self.consider,
             done=self._took_over,
         )
@@ -211,8 +207,29 @@ class Membership:
                 hood.count_in(contact, now)
                 self.replication.hand_to(contact)
 
-        timeout = max(_MIN_PULL_TIMEOUT_S, self.engine.parameters.rpc_timeout_s)
-        PullFrom(contact, hood, self.engine.store, self.engine, self._outside, timeout, pulled).start()
+        PullFrom(contact, self._pull_parts(), pulled).start()
+
+    def _pull_parts(self) -> PullParts:
+        engine = self.engine
+        return PullParts(
+            hood=engine.hood,
+            store=engine.store,
+            namespaces=engine.namespaces,
+            rpc=engine,
+            outside=self._outside,
+            timeout=max(_MIN_PULL_TIMEOUT_S, engine.parameters.rpc_timeout_s),
+            distrust=self._distrust,
+        )
+
+    def _distrust(self, source: Contact, why: str) -> None:
+        """Note a source that hands over what cannot be verified: each time it is counted, in the log it stands once."""
+        self._settings.count("takeover_sources_unverified", 1)
+        if source.key in self._distrusted:
+            return
+        if len(self._distrusted) >= _MAX_DISTRUSTED:
+            self._distrusted.clear()
+        self._distrusted.add(source.key)
+        self._settings.warn(f"what {source.peer_id} hands over cannot be verified and counts for nothing: {why}")
 
     def _exchange(self) -> None:
         """Somebody counted is gone: hear from all the others once before the sets close over the gap."""

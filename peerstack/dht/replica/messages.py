@@ -211,6 +211,8 @@ class PullReply(Reply):
     """How long ago each of ``standing.responsible`` was last heard of: so that nobody is kept by hearsay alone."""
     refusal: Refusal | None = None
     """Why nothing was handed over: the store cannot be read."""
+    digest: bytes = b""
+    """Of what the source holds for the sender behind the page before, up to where this one ends: see `peerstack.dht.replica.pages`."""
 
 
 @dataclass(slots=True)

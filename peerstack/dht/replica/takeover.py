@@ -1,7 +1,10 @@
 """Taking over: collecting from every server counted what this node has to hold. Driven by callbacks over the `rpc` seam.
 
-A round asks everybody counted, a few at a time, page after page, merges each page into the store before it asks for the next, counts in
-whoever the sources name, asks them too, and comes back to those who failed. It ends when nobody is left to wait for.
+A round asks everybody counted, a few at a time, page after page, merges each page into the store and verifies it before it asks for the
+next, counts in whoever the sources name, asks them too, and comes back to those who failed. It ends when nobody is left to wait for.
+
+A source counts once all its pages are verified: each has the digest it is said to have, and the store holds all of it, equal or greater.
+One whose pages cannot be verified has not answered. Why W such sources have every acknowledged write: docs/decisions, 16.
 """
 
 from __future__ import annotations
@@ -12,57 +15,71 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Final
 
+from peerstack.dht.namespaces import Namespaces
 from peerstack.dht.replica.contacts import Contact
 from peerstack.dht.replica.messages import Pull, PullReply, Reply
 from peerstack.dht.replica.neighbourhood import Neighbourhood
+from peerstack.dht.replica.pages import page_digest, shortfall
 from peerstack.dht.replica.seam import Outside, Rpc
 from peerstack.dht.store.contract import Cursor, Outcome, RecordStore, Source, SourceKind, Status
 from peerstack.errors import InvalidMessage, PeerstackError, Unavailable
 
-__all__ = ["PullFrom", "TakeOver"]
+__all__ = ["PullFrom", "PullParts", "TakeOver"]
 
 _PARALLEL: Final = 8
 _LONGEST_PAUSE: Final = 4  # times the shortest
 _HOPELESS: Final = 3
 _MAX_PAGES: Final = 10_000  # from one source, of 256 records each
+_ATTEMPTS: Final = 3  # for each page: what is asked for again is merged too, so what was lost on the way is there then
 
 Merged = Callable[[PullReply | PeerstackError], None]
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PullParts:
+    """What pulling needs, whoever the source is."""
+
+    hood: Neighbourhood
+    """Around whom."""
+    store: RecordStore
+    """Where to."""
+    namespaces: Namespaces
+    """Say which of two records is greater."""
+    rpc: Rpc
+    outside: Outside
+    timeout: float
+    """Seconds per page."""
+    distrust: Callable[[Contact, str], None]
+    """Told of a source whose pages could not be verified, and why."""
+
+
 class PullFrom:
-    """Pull all pages of one source, and merge each.
+    """Pull all pages of one source, and merge and verify each.
 
     Args:
         source: Whom to ask.
-        hood: Around whom.
-        store: Where to.
-        rpc: How.
-        outside: Clocks.
-        timeout: Seconds per page.
+        parts: Around whom, where to, and how.
         done: Called once with the first page's reply (its standing and `known`), or with why it failed.
     """
 
-    def __init__(
-        self, source: Contact, hood: Neighbourhood, store: RecordStore, rpc: Rpc, outside: Outside, timeout: float, done: Merged
-    ) -> None:
+    def __init__(self, source: Contact, parts: PullParts, done: Merged) -> None:
         self._source = source
-        self._hood = hood
-        self._store = store
-        self._rpc = rpc
-        self._outside = outside
-        self._timeout = timeout
+        self._parts = parts
         self._done = done
         self._first: PullReply | None = None
         self._authoritative = True
         self._pages = 0
-        self._region = hood.region()
+        self._after: Cursor | None = None
+        self._attempt = 1
+        self._region = parts.hood.region()
 
     def start(self) -> None:
         """Ask for the first page."""
-        self._ask(None)
+        self._ask()
 
-    def _ask(self, after: Cursor | None) -> None:
-        self._rpc.request(self._source, Pull(self._region, self._hood.settled, after), self._timeout, self._on_reply)
+    def _ask(self) -> None:
+        parts = self._parts
+        parts.rpc.request(self._source, Pull(self._region, parts.hood.settled, self._after), parts.timeout, self._on_reply)
 
     def _on_reply(self, reply: Reply | PeerstackError, now: float) -> None:
         if isinstance(reply, PeerstackError):
@@ -75,45 +92,58 @@ class PullFrom:
         if reply.refusal is not None:
             self._done(Unavailable(f"{self._source.peer_id} cannot hand over: {reply.refusal.message}"))
             return
-        self._hood.heard(self._source.key, now)
+        self._parts.hood.heard(self._source.key, now)
         self._first = self._first or reply
         self._authoritative &= reply.standing.authoritative
-        following = reply.next
+        self._merge(reply)
+
+    def _merge(self, page: PullReply) -> None:
+        wall_us = self._parts.outside.wall_us()
 
         def merged(outcomes: list[Outcome]) -> None:
             if any(outcome.status is Status.FAILED for outcome in outcomes):
                 self._done(PeerstackError("our own store could not commit what was pulled"))
-            elif following is not None:
-                self._ask(following)
-            elif self._first is not None:
-                self._first.standing.authoritative = self._authoritative
-                self._done(self._first)
+                return
+            try:
+                doubt = self._doubt(page, outcomes, wall_us)
+            except PeerstackError as error:
+                self._done(error)
+            else:
+                self._go_on(page, doubt)
 
         source = Source(SourceKind.PULL, self._source.peer_id)
         try:
-            self._store.merge(reply.records, source=source, now=self._outside.wall_us(), done=merged)
+            self._parts.store.merge(page.records, source=source, now=wall_us, done=merged)
         except PeerstackError as error:
             self._done(error)
 
+    def _doubt(self, page: PullReply, outcomes: list[Outcome], wall_us: int) -> str | None:
+        """Why a page cannot be taken for all that the source holds there; None: it can."""
+        if page.digest != page_digest(self._after, page.next, page.records):
+            return "a page does not have the digest that it is said to have"
+        return shortfall(self._parts.store, self._parts.namespaces, page.records, outcomes, wall_us)
 
-@dataclass(frozen=True, slots=True)
-class _Parts:
-    hood: Neighbourhood
-    store: RecordStore
-    rpc: Rpc
-    outside: Outside
+    def _go_on(self, page: PullReply, doubt: str | None) -> None:
+        if doubt is not None and self._attempt == _ATTEMPTS:
+            self._parts.distrust(self._source, doubt)
+            self._done(Unavailable(f"what {self._source.peer_id} hands over cannot be verified: {doubt}"))
+        elif doubt is not None:
+            self._attempt += 1
+            self._ask()
+        elif page.next is not None:
+            self._after, self._attempt = page.next, 1
+            self._ask()
+        elif self._first is not None:
+            self._first.standing.authoritative = self._authoritative
+            self._done(self._first)
 
 
 class TakeOver:
     """One round.
 
     Args:
-        hood: Around whom; its `begin_takeover` is called here.
-        store: Where to.
-        rpc: How.
-        outside: Clocks and timers.
+        parts: Around whom, where to, and how; the neighbourhood's `begin_takeover` is called here.
         settled: Whether this node's word keeps its weight meanwhile.
-        timeout: Seconds for a page of one source.
         retry: Seconds until a source that failed is asked again; twice as long each time.
         forget: Seconds of silence after which a server is no more counted.
         meet: Told of servers that a settled node hears of.
@@ -122,21 +152,16 @@ class TakeOver:
 
     def __init__(
         self,
-        hood: Neighbourhood,
-        store: RecordStore,
-        rpc: Rpc,
-        outside: Outside,
+        parts: PullParts,
         *,
         settled: bool,
-        timeout: float,
         retry: float,
         forget: float,
         meet: Callable[[Contact], None],
         done: Callable[[bool], None],
     ) -> None:
-        self._hood = hood
-        self._parts = _Parts(hood, store, rpc, outside)
-        self._timeout = timeout
+        self._hood = hood = parts.hood
+        self._parts = parts
         self._retry = retry
         self._forget_s = forget
         self._meet = meet
@@ -174,10 +199,7 @@ class TakeOver:
 
     def _pull(self, contact: Contact) -> None:
         self._asking.add(contact.key)
-        parts = self._parts
-        PullFrom(
-            contact, parts.hood, parts.store, parts.rpc, parts.outside, self._timeout, lambda result: self._pulled(contact, result)
-        ).start()
+        PullFrom(contact, self._parts, lambda result: self._pulled(contact, result)).start()
 
     def _pulled(self, source: Contact, result: PullReply | PeerstackError) -> None:
         if self._over:

@@ -17,7 +17,7 @@ class Record(_message.Message):
     def __init__(self, key: _Optional[bytes] = ..., value: _Optional[bytes] = ..., timeReceived: _Optional[bytes] = ...) -> None: ...
 
 class Message(_message.Message):
-    __slots__ = ("type", "key", "record", "closerPeers", "providerPeers", "clusterLevelRaw", "requestId", "parameters", "status", "reason", "authoritative", "responsible", "subkey", "records", "position", "prefix", "settled", "known", "silentMs", "outcomes", "offered", "answers", "keys")
+    __slots__ = ("type", "key", "record", "closerPeers", "providerPeers", "clusterLevelRaw", "requestId", "parameters", "status", "reason", "authoritative", "responsible", "subkey", "records", "position", "prefix", "settled", "known", "silentMs", "outcomes", "offered", "answers", "digest", "keys")
     class MessageType(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         PUT_VALUE: _ClassVar[Message.MessageType]
@@ -114,6 +114,7 @@ class Message(_message.Message):
     OUTCOMES_FIELD_NUMBER: _ClassVar[int]
     OFFERED_FIELD_NUMBER: _ClassVar[int]
     ANSWERS_FIELD_NUMBER: _ClassVar[int]
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
     KEYS_FIELD_NUMBER: _ClassVar[int]
     type: Message.MessageType
     key: bytes
@@ -137,5 +138,6 @@ class Message(_message.Message):
     outcomes: _containers.RepeatedScalarFieldContainer[Message.Status]
     offered: _containers.RepeatedCompositeFieldContainer[Message.Offered]
     answers: bytes
+    digest: bytes
     keys: _containers.RepeatedScalarFieldContainer[bytes]
-    def __init__(self, type: _Optional[_Union[Message.MessageType, str]] = ..., key: _Optional[bytes] = ..., record: _Optional[_Union[Record, _Mapping]] = ..., closerPeers: _Optional[_Iterable[bytes]] = ..., providerPeers: _Optional[_Iterable[bytes]] = ..., clusterLevelRaw: _Optional[int] = ..., requestId: _Optional[int] = ..., parameters: _Optional[bytes] = ..., status: _Optional[_Union[Message.Status, str]] = ..., reason: _Optional[str] = ..., authoritative: bool = ..., responsible: _Optional[_Iterable[bytes]] = ..., subkey: _Optional[bytes] = ..., records: _Optional[_Iterable[bytes]] = ..., position: _Optional[bytes] = ..., prefix: _Optional[int] = ..., settled: bool = ..., known: bool = ..., silentMs: _Optional[_Iterable[int]] = ..., outcomes: _Optional[_Iterable[_Union[Message.Status, str]]] = ..., offered: _Optional[_Iterable[_Union[Message.Offered, _Mapping]]] = ..., answers: _Optional[bytes] = ..., keys: _Optional[_Iterable[bytes]] = ...) -> None: ...
+    def __init__(self, type: _Optional[_Union[Message.MessageType, str]] = ..., key: _Optional[bytes] = ..., record: _Optional[_Union[Record, _Mapping]] = ..., closerPeers: _Optional[_Iterable[bytes]] = ..., providerPeers: _Optional[_Iterable[bytes]] = ..., clusterLevelRaw: _Optional[int] = ..., requestId: _Optional[int] = ..., parameters: _Optional[bytes] = ..., status: _Optional[_Union[Message.Status, str]] = ..., reason: _Optional[str] = ..., authoritative: bool = ..., responsible: _Optional[_Iterable[bytes]] = ..., subkey: _Optional[bytes] = ..., records: _Optional[_Iterable[bytes]] = ..., position: _Optional[bytes] = ..., prefix: _Optional[int] = ..., settled: bool = ..., known: bool = ..., silentMs: _Optional[_Iterable[int]] = ..., outcomes: _Optional[_Iterable[_Union[Message.Status, str]]] = ..., offered: _Optional[_Iterable[_Union[Message.Offered, _Mapping]]] = ..., answers: _Optional[bytes] = ..., digest: _Optional[bytes] = ..., keys: _Optional[_Iterable[bytes]] = ...) -> None: ...

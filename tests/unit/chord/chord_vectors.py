@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from peerstack_chord.codec import Codec
+from peerstack_chord.forming import MemberMap
 from peerstack_chord.messages import (
     Depart,
     Entry,
@@ -27,6 +28,7 @@ from peerstack.addresses import Address
 from peerstack.dht.parameters import CHORD_PRESETS
 from peerstack.dht.replica.contacts import Contact
 from peerstack.dht.replica.messages import Done, FindNode, NodesReply, Ping, Pull, PullReply, Reply, Request, Standing
+from peerstack.dht.replica.pages import page_digest
 from peerstack.identity import PrivateKey
 from peerstack.rpc.codec import ReplyFrame, RequestFrame
 
@@ -42,6 +44,14 @@ _OURS, _OTHER, _THEIRS = (Member(each, 1_800_000_000_000_000 + number) for numbe
 _STATE = State(_THEIRS, Mode.RING, 1, _OTHER, (_OURS, _OTHER))
 _FORMING = State(_THEIRS, Mode.FORMING, 1, None, ())
 _MAP = (Entry(_THEIRS, Status.UP), Entry(_OURS, Status.JOINING))
+
+
+
+def _map_digest() -> bytes:
+    found = MemberMap(len(_MAP))
+    found.merge(_MAP)
+    return found.digest
+
 
 Exchange = tuple[str, Request, Reply, bytes]
 """``(name, request, reply, parameters in the answer)``; requests are numbered from 1 in this order."""
@@ -68,7 +78,13 @@ EXCHANGES: Final[tuple[Exchange, ...]] = (
     (
         "pull of the whole ring",
         Pull((1 << 256) - 1, settled=False),
-        PullReply((), Standing(True, (_FIRST, _SECOND)), known=True, silent_s=(0.0, 1.5)),
+        PullReply((), Standing(True, (_FIRST, _SECOND)), known=True, silent_s=(0.0, 1.5), digest=page_digest(None, None, [])),
+        b"",
+    ),
+    (
+        "exchange-map, the map being the one that was confirmed",
+        ExchangeMap(1, (), _map_digest()),
+        MapReply(Mode.FORMING, 1, (), _map_digest()),
         b"",
     ),
 )

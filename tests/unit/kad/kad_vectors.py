@@ -36,6 +36,7 @@ from peerstack.dht.replica.messages import (
     Standing,
 )
 from peerstack.dht.replica.offers import members_digest
+from peerstack.dht.replica.pages import page_digest
 from peerstack.dht.store.contract import Outcome, Status
 from peerstack.identity import PrivateKey
 from peerstack.rpc.codec import ReplyFrame, RequestFrame
@@ -61,6 +62,7 @@ _RECORD = Record.sign(
     _WRITER,
 )
 _KEY = _RECORD.wire_key
+_CURSOR = _RECORD.position, b""
 _STANDING = Standing(True, (_FIRST, _SECOND))
 _PARAMETERS = KADEMLIA_PRESETS["local"].encode()
 
@@ -83,13 +85,13 @@ EXCHANGES: Final[tuple[Exchange, ...]] = (
     (
         "pull, its first page",
         Pull(3, settled=False),
-        PullReply((_RECORD,), _STANDING, known=False, next=(_RECORD.position, b""), silent_s=(0.0, 1.5)),
+        PullReply((_RECORD,), _STANDING, known=False, next=_CURSOR, silent_s=(0.0, 1.5), digest=page_digest(None, _CURSOR, [_RECORD])),
         b"",
     ),
     (
         "pull, its last page",
-        Pull(3, settled=False, after=(_RECORD.position, b"")),
-        PullReply((), _STANDING, known=True, silent_s=(0.0, 1.75)),
+        Pull(3, settled=False, after=_CURSOR),
+        PullReply((), _STANDING, known=True, silent_s=(0.0, 1.75), digest=page_digest(_CURSOR, None, [])),
         b"",
     ),
     ("push", Push((_RECORD,)), PushReply((Outcome(Status.STORED),)), b""),

@@ -142,7 +142,7 @@ FIND, GET, PUT = FindNode.of(b"k"), GetValue(WIRE, position_of(WIRE)), PutValue(
         (PUT, PutReply(Refusal(RefusalReason.FULL, "no room"), STANDING)),
         (PUT, PutReply(Refusal(RefusalReason.SUPERSEDED, "", NEWER), STANDING)),
         (PUT, PutReply(Refusal(RefusalReason.NOT_RESPONSIBLE), STANDING)),
-        (Pull(0, settled=False), PullReply((RECORD, DEAD), STANDING, known=True, next=CURSOR, silent_s=(0.0, 1.5, 3600.0))),
+        (Pull(0, settled=False), PullReply((RECORD, DEAD), STANDING, True, CURSOR, (0.0, 1.5, 3600.0), digest=bytes(range(32)))),
         (Pull(0, settled=False), PullReply((), STANDING, known=False)),
         (Push((RECORD, DEAD)), PushReply((Outcome(Status.SUPERSEDED, NEWER), Outcome(Status.FORGOTTEN)))),
         (Push((RECORD,)), PushReply((Outcome(Status.STORED),))),
