@@ -19,6 +19,7 @@ from peerstack.rpc.data_parts import read_position
 from peerstack_chord.codec_parts import (
     MAX_MEMBER_BYTES,
     MemberReader,
+    read_map_digest,
     read_mode,
     read_verdict,
     write_entries,
@@ -80,7 +81,8 @@ class Codec(DataCodec["Message"]):
             case Notify():
                 return {"type": Message.NOTIFY, "member": write_member(request.member)}, b""
             case ExchangeMap():
-                return {"type": Message.EXCHANGE_MAP, "era": request.era, "entries": write_entries(request.entries)}, b""
+                fields = {"era": request.era, "entries": write_entries(request.entries), "digest": request.digest}
+                return {"type": Message.EXCHANGE_MAP, **fields}, b""
             case Depart():
                 before = None if request.predecessor is None else write_member(request.predecessor)
                 return {"type": Message.DEPART, "member": write_member(request.member), "predecessor": before}, b""
@@ -99,7 +101,7 @@ class Codec(DataCodec["Message"]):
         if kind == Types.NOTIFY:
             return Notify(members.read(message.member))
         if kind == Types.EXCHANGE_MAP:
-            return ExchangeMap(members.read_era(message), members.read_entries(message))
+            return ExchangeMap(members.read_era(message), members.read_entries(message), read_map_digest(message.digest))
         if kind == Types.DEPART:
             return Depart(members.read(message.member), members.read_predecessor(message))
         if kind == Types.MEET:
@@ -116,7 +118,7 @@ class Codec(DataCodec["Message"]):
                 fields = write_state(reply.state) | {"verdict": int(reply.verdict), "entries": write_entries(reply.entries)}
                 return {"type": Message.JOIN, **fields}, b""
             case MapReply():
-                fields = {"mode": int(reply.mode), "era": reply.era, "entries": write_entries(reply.entries)}
+                fields = {"mode": int(reply.mode), "era": reply.era, "entries": write_entries(reply.entries), "digest": reply.digest}
                 return {"type": Message.EXCHANGE_MAP, **fields}, b""
             case NotMember():
                 return {"type": Message.NOT_MEMBER}, b""
@@ -141,7 +143,8 @@ class Codec(DataCodec["Message"]):
             case Join() if kind == Types.JOIN:
                 return JoinReply(read_verdict(message.verdict), members.read_state(message), members.read_entries(message))
             case ExchangeMap() if kind == Types.EXCHANGE_MAP:
-                return MapReply(read_mode(message.mode), members.read_era(message), members.read_entries(message))
+                mode, digest = read_mode(message.mode), read_map_digest(message.digest)
+                return MapReply(mode, members.read_era(message), members.read_entries(message), digest)
             case Notify() | Depart() | Meet() if kind == Types.PING:
                 return Done()
         raise InvalidMessage(f"an answer of type {kind} is none to {type(request).__name__}")

@@ -23,6 +23,7 @@ __all__ = [
     "MAX_MEMBER_BYTES",
     "MAX_R",
     "MemberReader",
+    "read_map_digest",
     "read_mode",
     "read_verdict",
     "write_entries",
@@ -36,6 +37,7 @@ MAX_ENTRIES: Final = 512
 """Entries of a map."""
 MAX_R: Final = MAX_ENTRIES // MAP_ENTRIES_PER_PLACE - 2
 """Entries of a successor list: the map of a ring of r + 2 members has to fit into one message."""
+_DIGEST_BYTES: Final = 32
 MAX_ERA: Final = 1 << 62
 """No ring is small that often: higher ones are not believed."""
 
@@ -59,6 +61,17 @@ def write_state(state: State) -> Fields:
 def write_entries(entries: Sequence[Entry]) -> list[Fields]:
     """A map."""
     return [{"member": write_member(entry.member), "status": int(entry.status)} for entry in entries]
+
+
+def read_map_digest(digest: bytes) -> bytes:
+    """The digest of a map, or nothing.
+
+    Raises:
+        InvalidMessage: It is neither.
+    """
+    if len(digest) not in (0, _DIGEST_BYTES):
+        raise InvalidMessage(f"a map's digest has {_DIGEST_BYTES} bytes, not {len(digest)}")
+    return digest
 
 
 def read_mode(number: int) -> Mode:

@@ -5,6 +5,8 @@ Chord's invariant needs r + 1 members to begin with. Up to then, and until the n
 maps can be merged in any order. A live member that finds itself gone begins a higher life. Where everybody stands follows from the sorted
 map.
 
+Whenever the map changes everybody is told. While all is quiet each one asks the next alone, clockwise, naming the map by its digest.
+
 A node has joined when everybody on the map confirmed it, by answering with the newcomer on its own map; then it says that it is up. When
 all of at least r + 2 that are up confirmed the very same map, the ring has formed, and each is told so by whoever it asks next. Who is
 still joining then is not counted: nobody's list may depend on a node that does not answer as a member.
@@ -15,15 +17,17 @@ number may go. So nobody who stands on a ring of r + 2 is left with too few.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
+from peerstack.dht.replica.contacts import key_bytes
 from peerstack.dht.replica.messages import Reply
 from peerstack_chord.asking import Asker
 from peerstack_chord.messages import Entry, ExchangeMap, MapReply, Status
 from peerstack_chord.place import Place
-from peerstack_chord.ring import Member, Mode
+from peerstack_chord.ring import Member, Mode, clockwise
 
 __all__ = ["MAP_ENTRIES_PER_PLACE", "Forming", "FormingCalls", "MemberMap"]
 
@@ -43,6 +47,8 @@ class MemberMap:
         self._limit = limit
         self._believes = believes
         self._entries: dict[int, Entry] = {}
+        self._in_order: tuple[Entry, ...] | None = ()
+        self._digest: bytes | None = None
 
     def __contains__(self, member: object) -> bool:
         return isinstance(member, Member) and (entry := self._entries.get(member.key)) is not None and entry.member == member
@@ -50,7 +56,18 @@ class MemberMap:
     @property
     def entries(self) -> tuple[Entry, ...]:
         """All of it, in the order of positions."""
-        return tuple(self._entries[key] for key in sorted(self._entries))
+        if self._in_order is None:
+            self._in_order = tuple(self._entries[key] for key in sorted(self._entries))
+        return self._in_order
+
+    @property
+    def digest(self) -> bytes:
+        """What stands for all of it but the addresses: two maps with the same one would not change each other."""
+        if self._digest is None:
+            said = ((entry.member.key, entry.member.incarnation, entry.status) for entry in self.entries)
+            parts = [key_bytes(key) + incarnation.to_bytes(8, "big") + bytes([status]) for key, incarnation, status in said]
+            self._digest = hashlib.sha256(b"".join(parts)).digest()
+        return self._digest
 
     @property
     def up(self) -> list[Member]:
@@ -75,15 +92,17 @@ class MemberMap:
         """Take in another map; returns whether this one changed."""
         changed = False
         for entry in entries:
-            if self._believes(entry.member) and self._is_news(entry):
+            known = self._entries.get(entry.member.key)
+            if known is not None and (entry.member.incarnation, entry.status) <= (known.member.incarnation, known.status):
+                continue
+            if self._believes(entry.member) and (known is not None or self._make_room(entry)):
                 self._entries[entry.member.key] = entry
                 changed = True
+        if changed:
+            self._in_order = self._digest = None
         return changed
 
-    def _is_news(self, entry: Entry) -> bool:
-        known = self._entries.get(entry.member.key)
-        if known is not None:
-            return (entry.member.incarnation, entry.status) > (known.member.incarnation, known.status)
+    def _make_room(self, entry: Entry) -> bool:
         if len(self._entries) < self._limit:
             return True
         gone = (key for key, each in self._entries.items() if each.status is Status.GONE)
@@ -168,14 +187,18 @@ class Forming:
 
     def merge(self, entries: Iterable[Entry], era: int = 0) -> None:
         """Take in what somebody else knows, and tell everybody what is new."""
+        before = self._place.era
         self._place.advance(era)
-        if self.map.merge(entries):
+        if self.map.merge(entries) or self._place.era != before:
             self._changed()
 
     def round(self) -> None:
-        """Exchange maps with everybody who lives: what keeps telling the living from the dead."""
-        for member in self._peers():
-            self._ask(member)
+        """Tell the map to everybody who has yet to confirm it, and ask who stands next: each that lives is watched by the one before it."""
+        peers = self._peers()
+        nearest = min(peers, key=lambda member: clockwise(self._place.own.key, member.key), default=None)
+        for member in peers:
+            if member is nearest or not self._is_told(member):
+                self._ask(member)
 
     @property
     def _status(self) -> Status:
@@ -185,6 +208,9 @@ class Forming:
 
     def _peers(self) -> list[Member]:
         return [member for member in self.map.live if member.key != self._place.own.key]
+
+    def _is_told(self, member: Member) -> bool:
+        return self._acknowledged.get(member) == self._version
 
     def _changed(self) -> None:
         self._speak_for_ourselves()
@@ -217,10 +243,12 @@ class Forming:
             return
         self._asking.add(member.key)
         version = self._version
-        request = ExchangeMap(self._place.era, self.map.entries)
-        self._asker.ask(member.contact, request, lambda reply: self._answered(member, version, reply))
+        told = self._is_told(member)
+        digest = self.map.digest if told else b""
+        request = ExchangeMap(self._place.era, () if told else self.map.entries, digest)
+        self._asker.ask(member.contact, request, lambda reply: self._answered(member, version, digest, reply))
 
-    def _answered(self, member: Member, version: int, reply: Reply | None) -> None:
+    def _answered(self, member: Member, version: int, digest: bytes, reply: Reply | None) -> None:
         self._asking.discard(member.key)
         if self._ended:
             return
@@ -228,13 +256,17 @@ class Forming:
             if reply.era >= self._place.era:  # else it has yet to notice how small the ring is
                 self._calls.formed()
             return
-        if isinstance(reply, MapReply):
+        if isinstance(reply, MapReply) and reply.digest != digest and reply.digest:
+            self._acknowledged.pop(member, None)
+            self.merge((), reply.era)
+        elif isinstance(reply, MapReply):
             self._acknowledged[member] = max(version, self._acknowledged.get(member, 0))
             self.merge(reply.entries, reply.era)
         else:
             self.merge((Entry(member, Status.GONE),))
-        if version != self._version and any(other.key == member.key for other in self._peers()):
-            self._ask(member)
+        peer = next((other for other in self._peers() if other.key == member.key), None)
+        if peer is not None and not self._is_told(peer):
+            self._ask(peer)
         self._judge()
 
     def _judge(self) -> None:
@@ -255,5 +287,5 @@ class Forming:
         else:
             members = self.map.up
             others = (member for member in members if member.key != self._place.own.key)
-            if len(members) >= self._place.r + 2 and all(self._acknowledged.get(member) == self._version for member in others):
+            if len(members) >= self._place.r + 2 and all(map(self._is_told, others)):
                 self._calls.formed()

@@ -100,19 +100,22 @@ class Notify(Request):
 
 @dataclass(slots=True)
 class ExchangeMap(Request):
-    """Merge this map of a forming ring, and answer with yours."""
+    """Merge this map of a forming ring, and answer with yours; or, where it is only named by its digest, with the digest of yours."""
 
     era: int
     entries: tuple[Entry, ...]
+    digest: bytes = b""
+    """Of the sender's map, where the one asked has confirmed that: then there are no entries."""
 
 
 @dataclass(slots=True)
 class MapReply(Reply):
-    """Answers `ExchangeMap`: the map after merging; or, without one, that the ring has formed."""
+    """Answers `ExchangeMap`: the map after merging; to a digest, the map's; or, without either, that the ring has formed."""
 
     mode: Mode
     era: int
     entries: tuple[Entry, ...]
+    digest: bytes = b""
 
 
 @dataclass(slots=True)

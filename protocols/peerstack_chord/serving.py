@@ -114,6 +114,10 @@ class Server:
                 self._calls.forms_again(request)
             return
         forming = self._calls.forming()
+        if request.digest and forming is not None:
+            forming.merge((), request.era)
+            respond(MapReply(Mode.FORMING, place.era, (), forming.map.digest))
+            return
         if not place.is_member and not any(entry.member == place.own and entry.status is not Status.GONE for entry in request.entries):
             respond(NotMember())
             return

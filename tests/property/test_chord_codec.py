@@ -41,12 +41,13 @@ CONTACTS = st.builds(
 MEMBERS = st.builds(Member, CONTACTS, st.integers(0, MAX_INCARNATION - 1))
 ERAS = st.integers(0, MAX_INCARNATION - 1)
 ENTRIES = st.lists(st.builds(Entry, MEMBERS, st.sampled_from(Status)), max_size=4).map(tuple)
+DIGESTS = st.sampled_from([b"", bytes(range(32))])
 STATES = st.builds(State, MEMBERS, st.sampled_from(Mode), ERAS, st.one_of(st.none(), MEMBERS), st.lists(MEMBERS, max_size=4).map(tuple))
 REQUESTS: st.SearchStrategy[Request] = st.one_of(
     st.builds(GetState),
     st.builds(Join, MEMBERS),
     st.builds(Notify, MEMBERS),
-    st.builds(ExchangeMap, ERAS, ENTRIES),
+    st.builds(ExchangeMap, ERAS, ENTRIES, DIGESTS),
     st.builds(Depart, MEMBERS, st.one_of(st.none(), MEMBERS)),
     st.builds(Meet, CONTACTS),
     st.builds(Pull, st.integers(0, (1 << KEY_BITS) - 1), st.booleans()),
@@ -54,7 +55,7 @@ REQUESTS: st.SearchStrategy[Request] = st.one_of(
 EXCHANGES: st.SearchStrategy[tuple[Request, Reply]] = st.one_of(
     st.tuples(st.builds(GetState), st.builds(StateReply, STATES)),
     st.tuples(st.builds(Join, MEMBERS), st.builds(JoinReply, st.sampled_from(Verdict), STATES, ENTRIES)),
-    st.tuples(st.builds(ExchangeMap, ERAS, ENTRIES), st.builds(MapReply, st.sampled_from(Mode), ERAS, ENTRIES)),
+    st.tuples(st.builds(ExchangeMap, ERAS, ENTRIES, DIGESTS), st.builds(MapReply, st.sampled_from(Mode), ERAS, ENTRIES, DIGESTS)),
 )
 
 PEER = st.builds(lambda id_, addrs: Peer(id=id_, addrs=addrs).SerializeToString(), st.binary(max_size=40), st.lists(st.binary(max_size=9)))

@@ -46,7 +46,6 @@ _FORMING = State(_THEIRS, Mode.FORMING, 1, None, ())
 _MAP = (Entry(_THEIRS, Status.UP), Entry(_OURS, Status.JOINING))
 
 
-
 def _map_digest() -> bytes:
     found = MemberMap(len(_MAP))
     found.merge(_MAP)

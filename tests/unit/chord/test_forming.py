@@ -1,17 +1,21 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from functools import partial
-from itertools import combinations
+from itertools import combinations, permutations
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from peerstack_chord import ring
 from peerstack_chord.forming import MemberMap
-from peerstack_chord.messages import Entry, ExchangeMap, Status
-from peerstack_chord.ring import Mode
+from peerstack_chord.messages import Entry, ExchangeMap, MapReply, NotMember, Status
+from peerstack_chord.ring import Member, Mode
 
+from peerstack.dht.replica.contacts import Contact
+from peerstack.dht.replica.messages import Reply, Request
+from peerstack.dht.replica.seam import RpcDone
 from tests.unit.chord.ring_world import Node, World, contact, form, member
 
 ENTRIES = st.lists(
@@ -35,6 +39,22 @@ def knows_all(world: World) -> bool:
 @given(ENTRIES, ENTRIES, ENTRIES)
 def test_maps_merge_in_any_order_and_any_number_of_times(a: list[Entry], b: list[Entry], c: list[Entry]) -> None:
     assert merged(a, b, c) == merged(c, a, b, a) == merged([*merged(b, c)], a)
+
+
+@given(ENTRIES, ENTRIES)
+def test_two_maps_have_one_digest_if_and_only_if_neither_would_change_the_other(a: list[Entry], b: list[Entry]) -> None:
+    one, other = MemberMap(100), MemberMap(100)
+    one.merge(a)
+    other.merge(b)
+    same = one.digest == other.digest
+    assert same == (merged(a) == merged(b)) == (not one.merge(other.entries) and not other.merge(one.entries))
+
+
+def test_a_digest_says_nothing_of_addresses() -> None:
+    here, moved = MemberMap(100), MemberMap(100)
+    here.merge([Entry(member(1))])
+    moved.merge([Entry(Member(replace(contact(1), addresses=(b"elsewhere",)), 1))])
+    assert here.digest == moved.digest
 
 
 def test_of_two_lives_the_higher_counts_and_of_one_that_it_is_over() -> None:
@@ -101,6 +121,76 @@ def test_it_shrinks_to_one_by_crashes_and_grows_again() -> None:
         world.add(key, [30])
     world.run_until(lambda: len(world.states()) == 6 and ring.ideal(world.states(), 2), 60)
     assert world.modes() == {Mode.RING}
+
+
+def test_a_quiet_member_asks_only_who_stands_next_and_sends_no_map() -> None:
+    world = form(4, [10, 20, 30, 40, 50])
+    world.run(5)
+    before = {key: node.sent for key, node in world.nodes.items()}
+    asked: set[tuple[int, int]] = set()
+    sent: list[Request] = []
+    send = world.send
+
+    def watched(sender: Node, peer: Contact, message: Request, timeout: float, done: RpcDone) -> None:
+        asked.add((sender.contact.key, peer.key))
+        sent.append(message)
+        send(sender, peer, message, timeout, done)
+
+    world.send = watched  # type: ignore[method-assign]
+    world.run(20 * world.parameters.stabilise_s)
+    assert asked == {(10, 20), (20, 30), (30, 40), (40, 50), (50, 10)}
+    assert all(isinstance(message, ExchangeMap) and message.digest and not message.entries for message in sent)
+    assert all(node.sent - before[key] <= 21 for key, node in world.nodes.items())
+
+
+@pytest.mark.parametrize("dead", [[30], [30, 40], [20, 40], [20, 30, 40, 50]])
+def test_whoever_dies_is_gone_from_every_map_after_a_round_and_a_few_timeouts(dead: list[int]) -> None:
+    world = form(4, [10, 20, 30, 40, 50])
+    world.run(5)
+    for key in dead:
+        world.crash(key)
+    waited = (
+        world.parameters.stabilise_s + 2 * min(2, len(dead)) * world.parameters.rpc_timeout_s
+    phases = min(2, len(dead))  # the first one's death has all the others asked at once
+    waited = world.parameters.stabilise_s + 2 * phases * world.parameters.rpc_timeout_s
+    world.run_until(lambda: len(world.states()) == 5 - len(dead) and ring.ideal(world.states(), 4), waited + 0.5)
+
+
+def test_members_whose_maps_differ_find_out_by_the_digest_and_exchange_them() -> None:
+    world = form(4, [10, 20, 30])
+    news = Entry(member(77, 5), Status.GONE)
+    forming = world.nodes[20].ring._forming
+    assert forming is not None
+    forming.map.merge([news])  # and nobody was told
+    world.run(3 * world.parameters.stabilise_s)
+    for node in world.live():
+        assert node.ring._forming is not None
+        assert node.ring._forming.map.get(77) == news
+
+
+def test_a_higher_era_reaches_every_member() -> None:
+    world = form(4, [10, 20, 30, 40])
+    forming = world.nodes[30].ring._forming
+    assert forming is not None
+    forming.merge((), era=7)
+    world.run(world.parameters.stabilise_s)
+    assert {node.ring.place.era for node in world.live()} == {7}
+
+
+def test_who_joins_elsewhere_is_no_member_of_a_map_with_its_former_life() -> None:
+    world = form(4, [10, 20])
+    other = form(4, [110, 120])
+    world.crash(20)
+    restarted = joining(other, 20, [110])
+    answers: list[Reply] = []
+    request = ExchangeMap(1, tuple(Entry(node.ring.place.own) for node in world.nodes.values()))
+    restarted.ring.serve(contact(10), ExchangeMap(1, (), bytes(32)), answers.append)
+    restarted.ring.serve(contact(10), request, answers.append)
+    differing, refused = answers
+    assert isinstance(differing, MapReply)
+    assert differing.digest != bytes(32)
+    assert not differing.entries
+    assert isinstance(refused, NotMember)
 
 
 def test_a_live_member_that_is_called_gone_begins_a_higher_life() -> None:
@@ -208,6 +298,8 @@ def test_two_who_leave_a_ring_of_r_plus_2_at_once_have_it_form_first(r: int) -> 
 def test_however_many_leave_at_once_all_get_away_and_the_rest_is_one_ring(r: int, size: int, seed: int) -> None:
     keys = random.Random(seed).sample(range(64), size)
     world = form(r, keys, seed)
+    for node, other in permutations(world.live(), 2):  # nodes remember whom they met: rings that fall apart find each other again
+        node.ring.way.acquaintances.bury(other.contact)
     leavers = [world.nodes[key] for key in keys[: 1 + seed % size]]
     done: list[Node] = []
     for leaver in leavers:
