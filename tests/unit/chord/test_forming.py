@@ -149,8 +149,6 @@ def test_whoever_dies_is_gone_from_every_map_after_a_round_and_a_few_timeouts(de
     world.run(5)
     for key in dead:
         world.crash(key)
-    waited = (
-        world.parameters.stabilise_s + 2 * min(2, len(dead)) * world.parameters.rpc_timeout_s
     phases = min(2, len(dead))  # the first one's death has all the others asked at once
     waited = world.parameters.stabilise_s + 2 * phases * world.parameters.rpc_timeout_s
     world.run_until(lambda: len(world.states()) == 5 - len(dead) and ring.ideal(world.states(), 4), waited + 0.5)
