@@ -85,7 +85,8 @@ class Codec(DataCodec["Message"]):
                 return {"type": Message.EXCHANGE_MAP, **fields}, b""
             case Depart():
                 before = None if request.predecessor is None else write_member(request.predecessor)
-                return {"type": Message.DEPART, "member": write_member(request.member), "predecessor": before}, b""
+                fields = {"predecessor": before, "successors": [write_member(member) for member in request.staying]}
+                return {"type": Message.DEPART, "member": write_member(request.member), **fields}, b""
             case Meet():
                 return {"type": Message.MEET, "contact": encode_peer(request.contact, MAX_MEMBER_BYTES)}, b""
         raise ValueError(f"{type(request).__name__} is no request of Chord's")
@@ -103,7 +104,7 @@ class Codec(DataCodec["Message"]):
         if kind == Types.EXCHANGE_MAP:
             return ExchangeMap(members.read_era(message), members.read_entries(message), read_map_digest(message.digest))
         if kind == Types.DEPART:
-            return Depart(members.read(message.member), members.read_predecessor(message))
+            return Depart(members.read(message.member), members.read_predecessor(message), members.read_successors(message))
         if kind == Types.MEET:
             return Meet(members.read_contact(message.contact))
         raise InvalidMessage(f"a request of type {kind} is not served")

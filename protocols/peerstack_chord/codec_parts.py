@@ -55,6 +55,7 @@ def write_state(state: State) -> Fields:
         "era": state.era,
         "predecessor": None if state.predecessor is None else write_member(state.predecessor),
         "successors": [write_member(member) for member in state.successors],
+        "leaving": state.leaving,
     }
 
 
@@ -123,6 +124,12 @@ class MemberReader:
         """The predecessor, if there is one."""
         return self.read(message.predecessor) if message.HasField("predecessor") else None
 
+    def read_successors(self, message: chord_pb2.Message) -> tuple[Member, ...]:
+        """The successors, or those that stay where somebody leaves."""
+        if len(message.successors) > MAX_R:
+            raise InvalidMessage(f"{len(message.successors)} successors are over the limit of {MAX_R}")
+        return tuple(map(self.read, message.successors))
+
     def read_era(self, message: chord_pb2.Message) -> int:
         """The era."""
         if message.era >= MAX_ERA:
@@ -131,11 +138,8 @@ class MemberReader:
 
     def read_state(self, message: chord_pb2.Message) -> State:
         """Where the member that answers says it stands."""
-        if len(message.successors) > MAX_R:
-            raise InvalidMessage(f"{len(message.successors)} successors are over the limit of {MAX_R}")
         member, before = self.read(message.member), self.read_predecessor(message)
-        successors = tuple(map(self.read, message.successors))
-        return State(member, read_mode(message.mode), self.read_era(message), before, successors)
+        return State(member, read_mode(message.mode), self.read_era(message), before, self.read_successors(message), message.leaving)
 
     def read_entries(self, message: chord_pb2.Message) -> tuple[Entry, ...]:
         """A map."""

@@ -37,7 +37,7 @@ from peerstack_chord.wayfinding import Wayfinder
 
 __all__ = ["Ring"]
 
-_MAX_TOLD: Final = 16  # of those we leave for another ring
+_MAX_TOLD: Final = 16  # members: of those we leave for another ring, and by who leaves
 _MAX_LEAVE_ROUNDS: Final = 4
 _CLOCKS_US: Final = 3_600_000_000
 
@@ -145,19 +145,20 @@ class Ring:
         if self._depart is not None:
             return
         self._joiner.stop()
+        self.place.leaving = True
         self._depart = lambda: self._step_down(done)
         self._timers.every("leave", _MAX_LEAVE_ROUNDS * self._parameters.stabilise_s, self._depart)
         if self._forming is not None and self._forming.confirmed:
             self._forming.leave()
         elif self.place.mode is Mode.RING:
-            self._regrouping.begin(leaving=[self.place.own])
+            self._regrouping.leave()
         else:
             self._depart()
 
     def _step_down(self, done: Callable[[], None]) -> None:
         self._depart = _nothing
         told = self._neighbours()
-        request = Depart(self.place.own, self.place.predecessor)
+        request = Depart(self.place.own, self.place.predecessor, self._regrouping.staying[:_MAX_TOLD])
         self._timers.stop()
         self._step_out()
         waiting = len(told)
@@ -337,13 +338,16 @@ class Ring:
         self.place.drop(member)
         self._buried(member)
 
-    def _departed(self, member: Member, before: Member | None) -> None:
+    def _departed(self, departure: Depart) -> None:
+        member = departure.member
         self._changed(MemberLeft(member.contact))
         self.way.fingers.failed(member.key)
+        for other in departure.staying[:_MAX_TOLD]:
+            self.way.acquaintances.bury(other.contact)
         if self._forming is not None:
             self._forming.merge((Entry(member, Status.GONE),))
             return
-        self._rectifier.departed(member, before)
+        self._rectifier.departed(member, departure.predecessor)
         if member in self.place.successors:
             self.place.drop(member)
             self._stabiliser.begin()

@@ -125,6 +125,8 @@ class Depart(Request):
     member: Member
     predecessor: Member | None
     """Who stood before it."""
+    staying: tuple[Member, ...] = ()
+    """Others that stay, as far as it knows: for who loses its whole successor list at once."""
 
 
 @dataclass(slots=True)

@@ -30,6 +30,7 @@ class Place:
         own: The node in its present life, or in the one that is next to join.
         mode: How it stands to the ring.
         era: See `ring.State`.
+        leaving: See `ring.State`.
         predecessor: Who stands before it, as far as is known; None only for the one member of a ring, and outside.
         successors: The successor list.
     """
@@ -47,6 +48,7 @@ class Place:
         self.r = r
         self.mode = Mode.OUTSIDE
         self.era = 0
+        self.leaving = False
         self.predecessor: Member | None = None
         self.successors = SuccessorList(contact.key, r)
         self._changed = changed
@@ -59,7 +61,7 @@ class Place:
 
     def state(self) -> State:
         """What others are told."""
-        return State(self.own, self.mode, self.era, self.predecessor, self.successors.entries)
+        return State(self.own, self.mode, self.era, self.predecessor, self.successors.entries, self.leaving)
 
     def believes(self, member: Member) -> bool:
         """Whether a node may be in this life by now."""

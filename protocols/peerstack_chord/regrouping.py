@@ -22,13 +22,17 @@ class Regrouping:
     """Asks everybody around whether the ring is small.
 
     It asks our neighbours, and whoever they name, until nobody unasked is left (it is small, and these are all) or more than r + 1 are
-    known to live and to stay.
+    known to live and to stay. Of two who leave at once, one at least is told of the other: each says that it leaves before it asks.
+    So however many find the ring large enough and go, the last of them to begin counted none of the others: r + 2 stay.
 
     Args:
         place: Whose.
         asker: Asks.
         small: Called with the map of all members if at most r + 1 stay.
         large: Called if there are more.
+
+    Attributes:
+        staying: Others that lived and were not about to leave when they were asked last.
     """
 
     def __init__(self, place: Place, asker: Asker, small: Callable[[tuple[Entry, ...], int], None], large: Callable[[], None]) -> None:
@@ -37,11 +41,13 @@ class Regrouping:
         self._small = small
         self._large = large
         self._running = False
+        self._run = 0  # answers to an earlier one do not count
         self._leaving: set[Member] = set()
         self._era = 0
         self._asked: set[int] = set()
         self._waiting = 0
         self._entries: list[Entry] = []
+        self.staying: tuple[Member, ...] = ()
 
     def begin(self, named: Iterable[Member] = (), era: int = 0, leaving: Iterable[Member] = ()) -> None:
         """Begin to ask, unless it is under way.
@@ -56,10 +62,17 @@ class Regrouping:
         if self._running or self._place.mode is not Mode.RING:
             return
         self._running = True
+        self._run += 1
+        self._waiting = 0
         self._asked = {self._place.own.key}
         self._entries = []
         self._ask((*self._neighbours(), *named))
         self._judge()
+
+    def leave(self) -> None:
+        """Begin to ask in order to leave; anew, since whoever was asked before was not told that we do."""
+        self._running = False
+        self.begin(leaving=[self._place.own])
 
     def _neighbours(self) -> Iterable[Member]:
         before = self._place.predecessor
@@ -71,14 +84,18 @@ class Regrouping:
                 continue
             self._asked.add(member.key)
             self._waiting += 1
-            self._asker.ask(member.contact, GetState(), partial(self._answered, member))
+            self._asker.ask(member.contact, GetState(), partial(self._answered, self._run, member))
 
-    def _answered(self, member: Member, reply: Reply | None) -> None:
+    def _answered(self, run: int, member: Member, reply: Reply | None) -> None:
+        if run != self._run:
+            return
         self._waiting -= 1
         state = alive(member, reply)
         if state is None:
             self._entries.append(Entry(member, Status.GONE))
         else:
+            if state.leaving:
+                self._leaving.add(state.member)
             self._entries.append(self._entry(state.member))
             if not self._is_large:
                 self._ask((*state.successors, *(() if state.predecessor is None else (state.predecessor,))))
@@ -99,6 +116,7 @@ class Regrouping:
         era, self._era = self._era, 0
         is_large, entries = self._is_large, (*self._entries, self._entry(self._place.own))
         self._leaving.clear()
+        self.staying = tuple(entry.member for entry in self._entries if entry.status is Status.UP)
         if self._place.mode is not Mode.RING:
             return
         if is_large:

@@ -103,6 +103,8 @@ class State:
     successors: tuple[Member, ...]
     """At most r, clockwise. A shorter list is padded: the places missing at its end are placeholders just past its last entry,
     which skip nobody (TSE 2017, 5.2)."""
+    leaving: bool = False
+    """Whether it is about to leave: who counts those that stay does not count it."""
 
     @property
     def extended(self) -> tuple[Member, ...]:

@@ -49,8 +49,8 @@ class ServerCalls:
     """The life of a node is over."""
     outlived: Callable[[Member], None]
     """A node begins this life: any earlier one is over."""
-    departed: Callable[[Member, Member | None], None]
-    """A member left, and who stood before it."""
+    departed: Callable[[Depart], None]
+    """A member left."""
     notified: Callable[[Member], None]
     """A member takes us for its first successor."""
     meet: Callable[[Contact], None]
@@ -99,9 +99,9 @@ class Server:
             case Notify(member=member):
                 respond(Done())
                 self._notified(member)
-            case Depart(member=member, predecessor=predecessor):
+            case Depart():
                 respond(Done())
-                self._calls.departed(member, predecessor)
+                self._calls.departed(request)
             case Meet(contact=contact):
                 respond(Done())
                 self._calls.meet(contact)

@@ -42,13 +42,14 @@ MEMBERS = st.builds(Member, CONTACTS, st.integers(0, MAX_INCARNATION - 1))
 ERAS = st.integers(0, MAX_INCARNATION - 1)
 ENTRIES = st.lists(st.builds(Entry, MEMBERS, st.sampled_from(Status)), max_size=4).map(tuple)
 DIGESTS = st.sampled_from([b"", bytes(range(32))])
-STATES = st.builds(State, MEMBERS, st.sampled_from(Mode), ERAS, st.one_of(st.none(), MEMBERS), st.lists(MEMBERS, max_size=4).map(tuple))
+LISTS = st.lists(MEMBERS, max_size=4).map(tuple)
+STATES = st.builds(State, MEMBERS, st.sampled_from(Mode), ERAS, st.one_of(st.none(), MEMBERS), LISTS, st.booleans())
 REQUESTS: st.SearchStrategy[Request] = st.one_of(
     st.builds(GetState),
     st.builds(Join, MEMBERS),
     st.builds(Notify, MEMBERS),
     st.builds(ExchangeMap, ERAS, ENTRIES, DIGESTS),
-    st.builds(Depart, MEMBERS, st.one_of(st.none(), MEMBERS)),
+    st.builds(Depart, MEMBERS, st.one_of(st.none(), MEMBERS), LISTS),
     st.builds(Meet, CONTACTS),
     st.builds(Pull, st.integers(0, (1 << KEY_BITS) - 1), st.booleans()),
 )

@@ -55,7 +55,7 @@ class Entry(_message.Message):
     def __init__(self, member: _Optional[_Union[Member, _Mapping]] = ..., status: _Optional[_Union[Entry.Status, str]] = ...) -> None: ...
 
 class Message(_message.Message):
-    __slots__ = ("type", "key", "record", "closerPeers", "requestId", "parameters", "status", "reason", "authoritative", "responsible", "subkey", "records", "position", "settled", "known", "outcomes", "silentMs", "offered", "answers", "digest", "member", "mode", "era", "predecessor", "successors", "verdict", "entries", "contact", "region")
+    __slots__ = ("type", "key", "record", "closerPeers", "requestId", "parameters", "status", "reason", "authoritative", "responsible", "subkey", "records", "position", "settled", "known", "outcomes", "silentMs", "offered", "answers", "digest", "member", "mode", "era", "predecessor", "successors", "verdict", "entries", "contact", "region", "leaving")
     class MessageType(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         PUT_VALUE: _ClassVar[Message.MessageType]
@@ -155,6 +155,7 @@ class Message(_message.Message):
     ENTRIES_FIELD_NUMBER: _ClassVar[int]
     CONTACT_FIELD_NUMBER: _ClassVar[int]
     REGION_FIELD_NUMBER: _ClassVar[int]
+    LEAVING_FIELD_NUMBER: _ClassVar[int]
     type: Message.MessageType
     key: bytes
     record: Record
@@ -184,4 +185,5 @@ class Message(_message.Message):
     entries: _containers.RepeatedCompositeFieldContainer[Entry]
     contact: bytes
     region: bytes
-    def __init__(self, type: _Optional[_Union[Message.MessageType, str]] = ..., key: _Optional[bytes] = ..., record: _Optional[_Union[Record, _Mapping]] = ..., closerPeers: _Optional[_Iterable[bytes]] = ..., requestId: _Optional[int] = ..., parameters: _Optional[bytes] = ..., status: _Optional[_Union[Message.Status, str]] = ..., reason: _Optional[str] = ..., authoritative: bool = ..., responsible: _Optional[_Iterable[bytes]] = ..., subkey: _Optional[bytes] = ..., records: _Optional[_Iterable[bytes]] = ..., position: _Optional[bytes] = ..., settled: bool = ..., known: bool = ..., outcomes: _Optional[_Iterable[_Union[Message.Status, str]]] = ..., silentMs: _Optional[_Iterable[int]] = ..., offered: _Optional[_Iterable[_Union[Offered, _Mapping]]] = ..., answers: _Optional[bytes] = ..., digest: _Optional[bytes] = ..., member: _Optional[_Union[Member, _Mapping]] = ..., mode: _Optional[_Union[Message.Mode, str]] = ..., era: _Optional[int] = ..., predecessor: _Optional[_Union[Member, _Mapping]] = ..., successors: _Optional[_Iterable[_Union[Member, _Mapping]]] = ..., verdict: _Optional[_Union[Message.Verdict, str]] = ..., entries: _Optional[_Iterable[_Union[Entry, _Mapping]]] = ..., contact: _Optional[bytes] = ..., region: _Optional[bytes] = ...) -> None: ...
+    leaving: bool
+    def __init__(self, type: _Optional[_Union[Message.MessageType, str]] = ..., key: _Optional[bytes] = ..., record: _Optional[_Union[Record, _Mapping]] = ..., closerPeers: _Optional[_Iterable[bytes]] = ..., requestId: _Optional[int] = ..., parameters: _Optional[bytes] = ..., status: _Optional[_Union[Message.Status, str]] = ..., reason: _Optional[str] = ..., authoritative: bool = ..., responsible: _Optional[_Iterable[bytes]] = ..., subkey: _Optional[bytes] = ..., records: _Optional[_Iterable[bytes]] = ..., position: _Optional[bytes] = ..., settled: bool = ..., known: bool = ..., outcomes: _Optional[_Iterable[_Union[Message.Status, str]]] = ..., silentMs: _Optional[_Iterable[int]] = ..., offered: _Optional[_Iterable[_Union[Offered, _Mapping]]] = ..., answers: _Optional[bytes] = ..., digest: _Optional[bytes] = ..., member: _Optional[_Union[Member, _Mapping]] = ..., mode: _Optional[_Union[Message.Mode, str]] = ..., era: _Optional[int] = ..., predecessor: _Optional[_Union[Member, _Mapping]] = ..., successors: _Optional[_Iterable[_Union[Member, _Mapping]]] = ..., verdict: _Optional[_Union[Message.Verdict, str]] = ..., entries: _Optional[_Iterable[_Union[Entry, _Mapping]]] = ..., contact: _Optional[bytes] = ..., region: _Optional[bytes] = ..., leaving: bool = ...) -> None: ...

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -74,6 +75,8 @@ EXCHANGES: Final[tuple[Exchange, ...]] = (
     ("exchange-map with who stands on a ring already", ExchangeMap(1, _MAP), MapReply(Mode.RING, 2, ()), b""),
     ("depart", Depart(_OURS, _THEIRS), Done(), b""),
     ("meet", Meet(_FIRST), Done(), b""),
+    ("get-state of a member of a ring that is about to leave", GetState(), StateReply(replace(_STATE, leaving=True)), b""),
+    ("depart, from who found another member to stay", Depart(_OURS, _THEIRS, (_OTHER,)), Done(), b""),
     (
         "pull of the whole ring",
         Pull((1 << 256) - 1, settled=False),

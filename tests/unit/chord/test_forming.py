@@ -6,7 +6,7 @@ from functools import partial
 from itertools import combinations, permutations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from peerstack_chord import ring
 from peerstack_chord.forming import MemberMap
@@ -293,6 +293,7 @@ def test_two_who_leave_a_ring_of_r_plus_2_at_once_have_it_form_first(r: int) -> 
 
 @settings(deadline=None, max_examples=20)
 @given(st.integers(2, 4), st.integers(1, 9), st.integers(0, 1 << 32))
+@example(r=2, size=6, seed=56709)  # four of six at once, each of whom saw five others stay
 def test_however_many_leave_at_once_all_get_away_and_the_rest_is_one_ring(r: int, size: int, seed: int) -> None:
     keys = random.Random(seed).sample(range(64), size)
     world = form(r, keys, seed)

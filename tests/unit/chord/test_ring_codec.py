@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -74,7 +75,7 @@ REQUESTS: list[Request] = [
     ExchangeMap(0, ()),
     ExchangeMap(3, (), bytes(range(32))),
     Depart(A, B),
-    Depart(A, None),
+    Depart(A, None, (B, C)),
     Meet(B.contact),
     Pull((1 << 256) - 1, settled=True),
     Pull(0, settled=False),
@@ -92,6 +93,7 @@ def test_requests_come_back_as_they_went(request_: Request) -> None:
     [
         (GetState(), StateReply(STATE)),
         (GetState(), StateReply(ALONE)),
+        (GetState(), StateReply(replace(STATE, leaving=True))),
         *((Join(A), JoinReply(verdict, STATE)) for verdict in Verdict),
         (Join(A), JoinReply(Verdict.FORMING, ALONE, ENTRIES)),
         *((ExchangeMap(1, ENTRIES), MapReply(mode, 2, ENTRIES)) for mode in Mode),
