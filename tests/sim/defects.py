@@ -60,7 +60,7 @@ PLACES: Final[dict[str, str]] = {
     "Round.drop": "peerstack.dht.replica.repair_round:Round._drop_displaced",
     "serve": "peerstack.dht.replica.node:DhtNode.serve",
     "take_over": "peerstack.dht.replica.membership:Membership.take_over",
-    "PullFrom.on_reply": "peerstack.dht.replica.takeover:PullFrom._on_reply",
+    "PullFrom.doubt": "peerstack.dht.replica.takeover:PullFrom._doubt",
     "ChordNode.serve": "peerstack_chord.node:ChordNode.serve",
     "FingerTable.failed": "peerstack_chord.fingers:FingerTable.failed",
     "Place.enter": "peerstack_chord.place:Place.enter",
@@ -338,6 +338,10 @@ def unreachable_aborts(patch: Patch) -> None:
 def one_source(patch: Patch) -> None:
     real = patch.real("awaited")
     patch.set("awaited", lambda self: [] if self._handed_over else real(self))
+
+
+def take_over_unverified(patch: Patch) -> None:
+    patch.set("PullFrom.doubt", lambda _self, _page, _outcomes, _wall_us: None)
 
 
 def acknowledge_first(patch: Patch) -> None:

@@ -1,4 +1,4 @@
-"""A record store whose commits take a moment, and a power cut that loses the ones under way."""
+"""Record stores that are not as they should be: commits that take a moment and are lost in a power cut; commits that never were."""
 
 from __future__ import annotations
 
@@ -9,7 +9,29 @@ from peerstack.dht.records import Record, Slot
 from peerstack.dht.store import MemoryStore, Rules
 from peerstack.dht.store.contract import Cursor, Outcome, Source, Swept, Usage
 
-__all__ = ["SlowDisk"]
+__all__ = ["Forgetful", "SlowDisk"]
+
+
+class Forgetful(MemoryStore):
+    """Says that it stored what it does not keep.
+
+    Attributes:
+        forgets: Whether it still does.
+    """
+
+    def __init__(self, rules: Rules) -> None:
+        super().__init__(rules)
+        self.forgets = True
+
+    def merge(self, records: Sequence[Record], *, source: Source, now: int, done: Callable[[list[Outcome]], None]) -> None:
+        """Merge, and lose it again."""
+
+        def merged(outcomes: list[Outcome]) -> None:
+            if self.forgets:
+                self.drop(records, done=lambda _count: None)
+            done(outcomes)
+
+        super().merge(records, source=source, now=now, done=merged)
 
 
 class SlowDisk:

@@ -81,6 +81,15 @@ _RULES: Final = {
     "one-source": Mutation(
         "a takeover ends after one source", "rule", {"the no of a newcomer does not count": "truthful"}, defects.one_source
     ),
+    "unverified": Mutation(
+        "a takeover does not verify what it is handed: a source leaves out a record, or the store loses what it took",
+        "rule",
+        {
+            "a source that leaves out a record makes nobody speak": "truthful",
+            "a store that loses what it took makes nobody speak": "truthful",
+        },
+        defects.take_over_unverified,
+    ),
     "drop-at-the-first": Mutation(
         "a displaced copy is dropped before all of the responsible set confirmed it",
         "rule",
@@ -279,11 +288,15 @@ _RING: Final = {
         {"who comes back is no member before it has joined": "promise"},
         ring_defects.never_not_member,
     ),
-    "ring-first-page-only": Mutation(
-        "a takeover does not see to it that it has all of what a source holds",
+    "ring-unverified": Mutation(
+        "a takeover does not verify what it is handed: a source leaves out a record, or pages, or the store loses what it took",
         "rule",
-        {"who takes over has every page": "promise"},
-        ring_defects.first_page_only,
+        {
+            "a source that leaves out a record makes nobody speak on a ring": "truthful",
+            "a store that loses what it took makes nobody speak on a ring": "truthful",
+            "who takes over has every page": "promise",
+        },
+        defects.take_over_unverified,
     ),
 }
 """What a ring can do wrong, and what was seen in one."""

@@ -11,7 +11,6 @@ from tests.sim.defects import Patch
 
 __all__ = [
     "fingers_stay",
-    "first_page_only",
     "join_empty_handed",
     "never_not_member",
     "no_hop_bound",
@@ -132,14 +131,3 @@ def never_not_member(patch: Patch) -> None:
         return bool(real(self, sender, request, never))
 
     patch.set("Server.serve", serve)
-
-
-def first_page_only(patch: Patch) -> None:
-    real = patch.real("PullFrom.on_reply")
-
-    def on_reply(self: Any, reply: Any, now: float) -> None:
-        if getattr(reply, "next", None) is not None:
-            reply.next = None
-        real(self, reply, now)
-
-    patch.set("PullFrom.on_reply", on_reply)

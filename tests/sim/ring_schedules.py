@@ -5,17 +5,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import count
 from typing import Any, Final
 
 from peerstack_chord.messages import Join
 
 from peerstack.dht.contract import HopOutcome
 from peerstack.dht.replica.contacts import Contact
-from peerstack.dht.replica.messages import GetReply, GetValue, Reply, Request, Standing
+from peerstack.dht.replica.messages import GetReply, GetValue, Pull, Reply, Request, Standing
 from peerstack.identity import PrivateKey
 from tests.sim.history import Found
 from tests.sim.schedules import SCHEDULES, schedule
 from tests.sim.stage import Stage, require
+from tests.sim.takeover_schedules import leave_out
 from tests.sim.world import SMALL
 
 __all__ = ["ON_A_RING", "SCHEDULES"]
@@ -36,6 +38,8 @@ ON_A_RING: Final = (
     "a displaced copy stays until everybody responsible has it",
     "what is acknowledged is committed",
     "who leaves hands over first",
+    "a source that leaves out a record makes nobody speak",
+    "a store that loses what it took makes nobody speak",
 )
 """Those that are played on a ring too, under their name and `` on a ring``."""
 
@@ -128,11 +132,18 @@ async def who_takes_over_has_every_page(stage: Stage) -> None:
     network, names = stage.world.network, [f"page {number}" for number in range(40)]
     for name in names:
         await network.dht(0).put(name, bytes(40_000), ttl=3500, timeout=20)
+    for source in network.up():
+        stage.change([source], Pull, to=_at_first(2, leave_out))
     newcomer = await stage.join()
     lacking = [name for name in names if newcomer in stage.nearest(name) and stage.held(newcomer, name) is None]
     mine = [name for name in names if newcomer in stage.nearest(name)]
     require(len(mine) >= 10, "the newcomer is responsible for no more than a page")
     assert not lacking, f"a server speaks for {len(mine)} records and lacks {len(lacking)} of them"
+
+
+def _at_first(times: int, change: Callable[[Reply], Reply]) -> Callable[[Reply], Reply]:
+    answered = count()
+    return lambda reply: change(reply) if next(answered) < times else reply
 
 
 @schedule(dht="chord", size=24)

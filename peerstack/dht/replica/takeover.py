@@ -4,7 +4,7 @@ A round asks everybody counted, a few at a time, page after page, merges each pa
 next, counts in whoever the sources name, asks them too, and comes back to those who failed. It ends when nobody is left to wait for.
 
 A source counts once all its pages are verified: each has the digest it is said to have, and the store holds all of it, equal or greater.
-One whose pages cannot be verified has not answered. Why W such sources have every acknowledged write: docs/decisions, 16.
+One whose pages cannot be verified has not answered. Decision 16 says why W such sources have every acknowledged write.
 """
 
 from __future__ import annotations

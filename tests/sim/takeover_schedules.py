@@ -1,0 +1,67 @@
+"""Schedules in which a newcomer is not handed all that it asked for, or loses it: it does not speak until it has it."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import Final
+
+from peerstack.dht.replica.messages import GetValue, Pull, PullReply, Push, PutValue, Reply
+from peerstack.dht.store import Rules
+from tests.sim.disk import Forgetful
+from tests.sim.schedules import schedule
+from tests.sim.stage import Stage, require
+
+__all__ = ["leave_out"]
+
+_WRITES: Final = (PutValue, Push)
+
+
+@schedule()
+async def a_source_that_leaves_out_a_record_makes_nobody_speak(stage: Stage) -> None:
+    world, others = stage.world, await _missed_by_the_first(stage, "left out")
+    stage.change(others, Pull, to=leave_out)
+    newcomer = stage.start_beside("left out")
+    await _read_beside(stage, "left out", newcomer, others)
+    await stage.let_through()
+    await stage.until(lambda: world.network.nodes[newcomer].node.ready, "the newcomer never speaks")
+    assert stage.held(newcomer, "left out") is not None, "a newcomer speaks for a key of which it was not handed the record"
+    await world.get("left out", quiescent=True)
+
+
+@schedule()
+async def a_store_that_loses_what_it_took_makes_nobody_speak(stage: Stage) -> None:
+    world, others = stage.world, await _missed_by_the_first(stage, "torn")
+    store = Forgetful(Rules(namespaces=world.network.namespaces, parameters=world.parameters))
+    newcomer = world.network.start(replace(stage.beside("torn")[0], store=store)).number
+    await _read_beside(stage, "torn", newcomer, others)
+    store.forgets = False
+    await stage.let_through()
+    await stage.until(lambda: world.network.nodes[newcomer].node.ready, "the newcomer never speaks")
+    assert stage.held(newcomer, "torn") is not None, "a newcomer speaks for a key whose record its store has lost"
+    await world.get("torn", quiescent=True)
+
+
+async def _missed_by_the_first(stage: Stage, name: str) -> list[int]:
+    """A record that only a majority of its holders holds; which those are."""
+    first, *others = stage.nearest(name)
+    stage.lose([first], *_WRITES)
+    await stage.put(name)
+    require(stage.held(first, name) is None, "nobody missed the record")
+    return others
+
+
+async def _read_beside(stage: Stage, name: str, newcomer: int, others: list[int]) -> None:
+    """Read while a newcomer takes over; whoever holds the record is slow to answer."""
+    stage.lose([newcomer], *_WRITES)
+    stage.hold_up(others, 0.8, GetValue)
+    await stage.until(lambda: all(stage.counts(each, newcomer) for each in others), "the newcomer asked nobody")
+    await asyncio.sleep(20)
+    for reader in stage.bystanders(name)[:3]:
+        await stage.world.get(name, node=reader)
+
+
+def leave_out(reply: Reply) -> Reply:
+    """The same page without its first record, and as if it were the last."""
+    require(isinstance(reply, PullReply), "a page was asked for")
+    return replace(reply, records=reply.records[1:], next=None) if isinstance(reply, PullReply) else reply
