@@ -28,6 +28,8 @@ class Scenario:
     options: Callable[[random.Random, int], NodeOptions] = lambda _dice, _number: NodeOptions()
     """What each server has of its own."""
     size: int = 60
+    least: int = 1
+    """The fewest servers with which it makes sense."""
     seeds: int = 3
     """How many the tests play."""
     sure: float = 0.99

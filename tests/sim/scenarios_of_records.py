@@ -140,6 +140,7 @@ def _closest(gang: list[Contact], position: int) -> tuple[Contact, ...]:
 @scenario(
     "S16",
     "One node fills its share of every store.",
+    least=16,
     options=lambda _dice, _number: NodeOptions(limits=StoreLimits(max_records=40)),
     no_floor="puts over a node's share are refused",
 )

@@ -109,6 +109,23 @@ class AnyWorld(Generic[NetworkT]):
         """The responsible servers that run."""
         return self.network.responsible(_position(slot), self.network.up(), self.parameters.replicas)
 
+    def counted_by(self, number: int) -> set[int]:
+        """Whom a server counts, but for those given up already."""
+        hood = self.network.nodes[number].node.engine.hood
+        return {self.network.by_peer[member.contact.peer_id].number for member in hood.members.values() if not member.gone}
+
+    def spares(self, *victims: int) -> bool:
+        """Whether all who stay keep their voice should these crash: nobody then misses half of the servers that it counts.
+
+        Who does forgets nobody until they return or an operator says that they will not: there is no promise that its reads are sure.
+        """
+        left = set(self.network.up()) - set(victims)
+        for number in left:
+            counted = self.counted_by(number)
+            if 2 * len(counted - left) > len(counted):
+                return False
+        return True
+
     # -- operations
 
     async def write(self, name: str, *, node: int | None = None, delete: bool = False, **how: Any) -> Write:
