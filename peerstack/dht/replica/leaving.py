@@ -45,6 +45,7 @@ class Leaving:
         self._unread: Refusal | None = None
         self._telling = False
         self._over = False
+        self._seen_off: Callable[[], None] | None = None
         self._remaining = [member.contact for member in engine.hood.members.values() if not member.gone]
         self._greeted = {contact.key for contact in self._remaining}
         self._cancel = engine.outside.call_later(timeout, self._end)
@@ -52,6 +53,15 @@ class Leaving:
     def start(self) -> None:
         """Begin."""
         self._plan()
+        self._proceed()
+
+    def see_off(self, done: Callable[[], None]) -> None:
+        """Tell those who came since, while this node gave up its place: they were handed to, count it, and would wait for it in vain.
+
+        Args:
+            done: Called once they have answered, or have not.
+        """
+        self._seen_off = done
         self._proceed()
 
     def _plan(self) -> None:
@@ -90,6 +100,9 @@ class Leaving:
 
     def _proceed(self) -> None:
         if self._over:
+            if self._seen_off is not None and not self._under_way and not self._bid_farewells():
+                done, self._seen_off = self._seen_off, None
+                done()
             return
         while self._batches and self._under_way < _PARALLEL:
             contact, batch, attempt = self._batches.pop(0)

@@ -60,7 +60,7 @@ class Membership:
         """Count those around this node, and take over from them."""
         now = self._outside.time()
         for contact in others:
-            self.engine.hood.count_in(contact, now)
+            self.engine.hood.count_in(contact, now, hearsay=True)  # who answered the look-up may have left since
         self.take_over(settled=False)
 
     def stop(self) -> None:

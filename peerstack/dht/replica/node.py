@@ -213,13 +213,14 @@ class DhtNode(ABC):
         """Hand everything over and go; the node answers nobody's writes from now on."""
 
         def handed_over(report: LeaveReport) -> None:
-            self._depart(lambda: gone(report))
+            self._depart(lambda: leaving.see_off(lambda: gone(report)))
 
         def gone(report: LeaveReport) -> None:
             self.stop()
             finished(report)
 
-        Leaving(self.engine, timeout=timeout, finished=handed_over).start()
+        leaving = Leaving(self.engine, timeout=timeout, finished=handed_over)
+        leaving.start()
 
     def forget(self, finished: Callable[[tuple[PeerId, ...]], None]) -> None:
         """Count nobody any more who does not answer now: the operator says that they do not come back.
