@@ -211,8 +211,8 @@ class RoutingTable:
                 entry = entries[key]
                 if entry.failures < STALE_AFTER and key != exclude:
                     found.append(entry.contact)
-            if len(found) >= count:
-                break
+                    if len(found) == count:
+                        return found
         return found[:count]
 
     def looked_up(self, target: int, now: float) -> None:
@@ -277,7 +277,7 @@ class RoutingTable:
         if len(bucket.entries) < self.k or self._is_near(index):
             self._put_in(newcomer)
             return
-        stale = next((entry for entry in bucket.entries.values() if entry.failures >= STALE_AFTER), None) if self._failing else None
+        stale = next((entry for key, entry in self._failing.items() if entry.stale and key in bucket.entries), None)
         if stale is not None:
             self._take_out(stale)
             self._put_in(newcomer)

@@ -53,6 +53,7 @@ class Member:
     """Sources in authority that count it no more, where it is remembered."""
 
 
+_LOOKS: Final = 10  # at all members, in the time after which a silent one is pinged
 _LAST_HEARD: Final = attrgetter("last_heard")
 
 
@@ -89,6 +90,8 @@ class Neighbourhood:
         self._concerned: frozenset[int] | None = None  # who is asked in the present take-over; None: everybody
         self._taking_over = False
         self._around = geometry.survey(own.key, self.members, replicas=replicas, size=size)
+        self._quiet: list[Member] = []  # who may have to be pinged before all are looked through again
+        self._looked_at = float("-inf")
         self._departed: dict[int, float] = {}  # who left in order, and when; the last one last
 
     def responsible(self, position: int) -> list[Contact]:
@@ -237,12 +240,16 @@ class Neighbourhood:
             first_pause: The shortest one.
             limit: How many at most; they count as asked.
         """
-        before = now - silence
+        if now >= self._looked_at + silence / _LOOKS:
+            self._looked_at = now
+            before = now - silence + silence / _LOOKS
+            self._quiet = [member for member in self.members.values() if member.last_heard < before]
         due = [
             member
-            for member in self.members.values()
-            if member.last_heard < before
+            for member in self._quiet
+            if member.last_heard < now - silence
             and not member.gone
+            and self.members.get(member.contact.key) is member
             and (not member.unanswered or now - member.asked_at >= min(silence, first_pause * 2 ** (member.unanswered - 1)))
         ]
         due = sorted(due, key=_LAST_HEARD)[:limit]
