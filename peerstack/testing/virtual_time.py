@@ -134,7 +134,10 @@ class VirtualTimeLoop(asyncio.BaseEventLoop):
             if when > self._now or number > last:
                 if due or self._stopping:  # type: ignore[attr-defined]
                     return
-                self._jump(when)
+                if when > self._limit_s:
+                    raise Stalled(f"virtual time passed its limit of {self._limit_s:.0f} s; {self._waiting()}")
+                if when > self._now:
+                    self._now = when
                 last = self._numbered
             heappop(timers)
             timer[2], timer[3] = None, ()
@@ -146,11 +149,6 @@ class VirtualTimeLoop(asyncio.BaseEventLoop):
                 self.call_exception_handler({"message": f"Exception in callback {callback!r}", "exception": error})
         if not due and not self._stopping:  # type: ignore[attr-defined]
             raise Stalled(f"nothing is ready and no timer is set at {self._now:.6f} s of virtual time; {self._waiting()}")
-
-    def _jump(self, when: float) -> None:
-        if when > self._limit_s:
-            raise Stalled(f"virtual time passed its limit of {self._limit_s:.0f} s; {self._waiting()}")
-        self._now = max(self._now, when)
 
     def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> asyncio.Future[Any]:  # type: ignore[override]
         """Call `func` at once, on the loop's own thread."""

@@ -97,7 +97,7 @@ class Read:
     skew_s: float = 0.0
     """How far the reader's wall clock is ahead."""
     holders: tuple[int, ...] = ()
-    """Responsible live servers that held a live value when the call returned."""
+    """Where absence was confirmed: responsible live servers that held a live value when the call returned."""
 
 
 @dataclass(slots=True, kw_only=True)

@@ -68,11 +68,12 @@ class LoopOutside:
         skew_s: How far the node's wall clock is ahead.
 
     Attributes:
+        time: Seconds of the loop's clock, as a function: asked for all the time.
         timers: How many are set.
         mid_period: Whether timers set now end at a random moment of their time: whoever sets them is taken to have done so before.
     """
 
-    __slots__ = ("_drawn", "_loop", "_seed", "_wall_s", "mid_period", "timers")
+    __slots__ = ("_drawn", "_loop", "_seed", "_wall_s", "mid_period", "time", "timers")
 
     def __init__(self, seed: object, *, skew_s: float = 0.0) -> None:
         loop = asyncio.get_running_loop()
@@ -81,16 +82,13 @@ class LoopOutside:
         self._drawn = 0
         self._wall_s = EPOCH + skew_s
         self._loop = loop
+        self.time = loop.time
         self.timers = 0
         self.mid_period = False
 
-    def time(self) -> float:
-        """Seconds of the loop's clock."""
-        return self._loop.time()
-
     def wall_us(self) -> int:
         """The virtual wall clock."""
-        return to_microseconds(self._wall_s + self._loop.time())
+        return to_microseconds(self._wall_s + self.time())
 
     def call_later(self, delay: float, callback: Callable[[], None]) -> Callable[[], None]:
         """Set a timer."""
