@@ -236,7 +236,8 @@ class AnyWorld(Generic[NetworkT]):
             record = found.record
             read.result = Found(found.value, record.version, _seconds(record.expires_at), found.confirmed)
         read.end = self.now
-        read.holders = tuple(number for number in self.guardians(slot) if self._holds_live(number, slot))
+        if read.result is Absence.NOT_FOUND:
+            read.holders = tuple(number for number in self.guardians(slot) if self._holds_live(number, slot))
         self.history.reads.append(read)
         return read
 
