@@ -130,6 +130,7 @@ class Put:
         self._record: Record | None = None
         self._restamps = 0
         self._asking_again = False
+        self._heard_out: PutTally | None = None  # cannot succeed, but is to say who did store: their answers may be under way
         self._ask_again_until = engine.outside.time() + order.timeout / 2
         self._over = False
         self._cancel = engine.outside.call_later(order.timeout, self._timed_out)
@@ -196,8 +197,15 @@ class Put:
             if self._spread.unsettled and self._engine.outside.time() < self._ask_again_until:
                 self._asking_again = True
                 self._engine.outside.call_later(ASK_AGAIN_S, self._ask_again)
-            else:
+            elif not tally.pending:
                 self._conclude(tally)
+            elif self._heard_out is not tally:
+                self._heard_out = tally
+                self._engine.outside.call_later(ASK_AGAIN_S, lambda: self._hear_no_more(tally))
+
+    def _hear_no_more(self, tally: PutTally) -> None:
+        if not self._over and self._spread is not None and self._spread.tally is tally and tally.hopeless:
+            self._conclude(tally)
 
     def _ask_again(self) -> None:
         self._asking_again = False
