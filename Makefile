@@ -60,9 +60,12 @@ daemon-kill-test: $(VENV)/.tested ## Kill one daemon after the other for two min
 
 check: lint types contracts test ## All of the above
 
+# The longest first: churn takes a third of all.
+SIMULATIONS := figure-churn scenarios-kad scenarios-chord \
+  $(addprefix figure-,chord-churn chord-values compare disjoint chord-failures scale chord-paths chord-load)
+
 sim: $(VENV)/.figures ## Play the scenarios larger, with more seeds; measure and draw the figures of docs/reference/simulation.md. Two at a time
-	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target figure-churn scenarios-kad scenarios-chord \
-	  $(addprefix figure-,scale disjoint chord-paths chord-failures chord-churn chord-values chord-load compare)
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target $(SIMULATIONS)
 	@$(BIN)/python -m tests.sim figures
 
 scenarios-kad: $(VENV)/.tested
