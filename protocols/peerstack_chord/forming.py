@@ -155,6 +155,7 @@ class Forming:
         self._acknowledged: dict[Member, int] = {}  # the version of our map that a member has on its own
         self._asking: set[int] = set()
         self._live: set[Member] = set()
+        self._insisted = False
         self._ended = False
 
     @property
@@ -189,8 +190,17 @@ class Forming:
         """Take in what somebody else knows, and tell everybody what is new."""
         before = self._place.era
         self._place.advance(era)
-        if self.map.merge(entries) or self._place.era != before:
+        is_later = self._place.era != before
+        if is_later:
+            self._acknowledged.clear()  # whoever has been on a ring since has forgotten its map
+        if self.map.merge(entries) or is_later:
             self._changed()
+
+    def notified(self, member: Member) -> None:
+        """Take in a member that joined the ring that was here before; ask it, if we take it for gone: it has yet to hear that we form."""
+        self.merge((Entry(member),))
+        if all(live.key != member.key for live in self.map.live):
+            self._ask(member)
 
     def round(self) -> None:
         """Tell the map to everybody who has yet to confirm it, and ask who stands next: each that lives is watched by the one before it."""
@@ -253,14 +263,14 @@ class Forming:
         if self._ended:
             return
         if isinstance(reply, MapReply) and reply.mode is Mode.RING:
-            if reply.era >= self._place.era:  # else it has yet to notice how small the ring is
-                self._calls.formed()
+            self._heard_of_ring(reply.era)
             return
         if isinstance(reply, MapReply) and reply.digest != digest and reply.digest:
             self._acknowledged.pop(member, None)
             self.merge((), reply.era)
         elif isinstance(reply, MapReply):
-            self._acknowledged[member] = max(version, self._acknowledged.get(member, 0))
+            if reply.era >= self._place.era:
+                self._acknowledged[member] = max(version, self._acknowledged.get(member, 0))
             self.merge(reply.entries, reply.era)
         else:
             self.merge((Entry(member, Status.GONE),))
@@ -268,6 +278,21 @@ class Forming:
         if peer is not None and not self._is_told(peer):
             self._ask(peer)
         self._judge()
+
+    def _heard_of_ring(self, era: int) -> None:
+        """Somebody stands on the ring that we form.
+
+        If too few would stay but for those about to leave, whom we may have told that we form the ring without them, we go on forming, in
+        the next era. We insist on that once: a ring that is in that era too was asked, and has enough who stay.
+        """
+        if era < self._place.era:
+            return  # it has yet to notice how small the ring is
+        staying = len(self.map.up)
+        if self.confirmed and not self._insisted and staying < min(len(self.map.members), self._place.r + 2):
+            self._insisted = True
+            self.merge((), era + 1)
+        else:
+            self._calls.formed()
 
     def _judge(self) -> None:
         """See whether we are confirmed, may leave, and whether the ring has formed."""

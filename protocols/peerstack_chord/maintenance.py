@@ -248,14 +248,14 @@ class Ring:
         forming = self._forming
         if forming is None:
             return
-        if forming.leaving:
-            self._left()
-        elif forming.confirmed and forming.others:
-            members = forming.map.up
+        if forming.confirmed and forming.others:
+            members = forming.map.members
             self._stop_forming()
             self.place.arrange(Mode.RING, self.place.era, members)
             self._announce()
             self._stabiliser.begin()
+            if forming.leaving:
+                self._regrouping.leave()
         else:
             self._rejoin()
 

@@ -109,6 +109,7 @@ class Server:
     def _exchange(self, request: ExchangeMap, respond: Respond) -> None:
         place = self._place
         if place.mode is Mode.RING:
+            self._live_on(request)
             respond(MapReply(Mode.RING, place.era, ()))
             if request.era > place.era:
                 self._calls.forms_again(request)
@@ -128,6 +129,12 @@ class Server:
             return
         forming.merge(request.entries, request.era)
         respond(MapReply(Mode.FORMING, place.era, forming.map.entries))
+
+    def _live_on(self, request: ExchangeMap) -> None:
+        """Begin a higher life, if whoever forms has taken this one for gone: else it would never be on their map."""
+        own = self._place.own
+        if any(entry.status is Status.GONE and entry.member == own for entry in request.entries):
+            self._place.live_again()
 
     def _join(self, member: Member) -> JoinReply:
         place = self._place
@@ -154,7 +161,7 @@ class Server:
     def _notified(self, member: Member) -> None:
         forming = self._calls.forming()
         if forming is not None:
-            forming.merge((Entry(member),))  # it joined the ring that was here before
+            forming.notified(member)
         else:
             self._calls.notified(member)
 

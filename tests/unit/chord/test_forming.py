@@ -272,6 +272,68 @@ def test_who_begins_another_life_while_joining_is_confirmed_anew() -> None:
     assert knows_all(world)
 
 
+def test_what_was_confirmed_in_an_earlier_era_counts_no_more() -> None:
+    world = form(2, [10, 20, 30])
+    node = joining(world, 40, [10, 20, 30])
+    to_10, to_20, to_30 = world.bag
+    world.deliver(to_20)
+    deliver_answer(world, node)  # 20 confirms
+    world.bag = [to_10, to_30]
+    again = tuple(Entry(world.nodes[key].ring.place.own) for key in (10, 20, 30))
+    world.nodes[20].ring._form_again(again, 2)  # it was on the ring meanwhile, without its map
+    world.deliver(next(delivery for delivery in world.bag if delivery.to is world.nodes[20]))  # so 10 forms in era 2 as well
+    world.deliver(to_10)
+    deliver_answer(world, node)
+    world.deliver(to_30)
+    deliver_answer(world, node)
+    assert knows_all(world)
+    world.run_until(lambda: len(world.states()) == 4 and ring.ideal(world.states(), 2), 20)
+
+
+def back_to_forming(world: World, *keys: int, dead: int | None = None) -> None:
+    """Have these members of a ring hear once more that it has formed."""
+    entries = tuple(Entry(node.ring.place.own, Status.GONE if key == dead else Status.UP) for key, node in world.nodes.items())
+    for key in keys:
+        world.nodes[key].ring._form_again(entries, 1)
+
+
+def test_who_is_told_that_the_ring_has_formed_while_it_leaves_has_it_form_anew() -> None:
+    world = form(2, [10, 20, 30, 40])
+    back_to_forming(world, 30)
+    world.crash(40)
+    done: list[bool] = []
+    world.nodes[30].ring.leave(lambda: done.append(True))
+    while not done:
+        assert world.step(world.now + 5)
+        if Mode.RING in {state.mode for state in world.states()}:
+            assert ring.zave_invariant(world.states(), 2)
+    assert world.modes() == {Mode.FORMING, Mode.OUTSIDE}
+
+
+def test_whoever_confirmed_that_somebody_leaves_does_not_go_back_to_the_ring_of_before() -> None:
+    world = form(2, [10, 20, 30, 40])
+    back_to_forming(world, 20, 30)
+    forming = world.nodes[20].ring._forming
+    assert forming is not None
+    done: list[bool] = []
+    world.nodes[30].ring.leave(lambda: done.append(True))
+    forming.merge([Entry(world.nodes[30].ring.place.own, Status.LEAVING)])
+    while not done:
+        assert world.step(world.now + 5)
+        assert world.nodes[20].ring.mode is Mode.FORMING
+    world.nodes[30].ring.stop()
+    world.crash(30)
+    world.run_until(lambda: len(world.states()) == 3 and ring.ideal(world.states(), 2), 10)
+
+
+def test_who_is_taken_for_dead_by_all_who_form_while_it_stands_on_the_ring_is_asked_when_it_notifies() -> None:
+    world = form(2, [10, 20, 30, 40])
+    back_to_forming(world, 10, 20, 30, dead=40)
+    world.run(0.2)
+    assert [node.ring.mode for node in world.live()] == [Mode.FORMING] * 3 + [Mode.RING]
+    world.run_until(lambda: len(world.states()) == 4 and world.modes() == {Mode.RING} and ring.ideal(world.states(), 2), 8)
+
+
 @pytest.mark.parametrize("r", [2, 3])
 def test_two_who_leave_a_ring_of_r_plus_2_at_once_have_it_form_first(r: int) -> None:
     keys = [10 * step for step in range(r + 2)]
