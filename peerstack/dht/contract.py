@@ -317,7 +317,7 @@ class Answer:
 
 @runtime_checkable
 class Inspect(Protocol):
-    """Optional beside `Dht`: look inside."""
+    """Optional beside `Dht`: look inside, and say what no node can know by itself."""
 
     async def ask(self, peer: PeerId, question: Question, *, timeout: float | None = None) -> Answer:
         """Send one request to one named peer, without a lookup.
@@ -333,3 +333,14 @@ class Inspect(Protocol):
 
     def topology(self) -> Mapping[str, Any]:
         """The routing table or ring as plain data: dicts, lists, str, int, float, bool and None."""
+
+    async def forget(self) -> tuple[PeerId, ...]:
+        """Count no server any more that does not answer now: the operator says that it does not come back.
+
+        Servers of which more than half of those responsible are lost at once acknowledge nothing until these return, or until this is said
+        on every server that is left. What only the lost ones held stays lost, a write that only they acknowledged too. Not for servers that
+        are merely cut off: both sides would go on without each other.
+
+        Returns:
+            Who was forgotten: exactly those servers known that did not answer. One that comes back all the same is counted again.
+        """

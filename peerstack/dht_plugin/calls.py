@@ -120,14 +120,7 @@ class DhtCalls:
         return self.node.topology()
 
     async def forget(self) -> tuple[PeerId, ...]:
-        """Count no server any more that does not answer now: the operator says that they do not come back.
-
-        A network that lost half of its servers at once acknowledges nothing until they return, or until this is said on one that is left.
-        What only the lost ones held stays lost.
-
-        Returns:
-            Who was forgotten.
-        """
+        """See `peerstack.dht.contract.Inspect.forget`."""
         return await self._settled(lambda finished: self.node.forget(finished))
 
     def end_calls(self, error: PeerstackError) -> None:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from peerstack.dht.contract import Dht, PutResult, RefusalReason
@@ -476,14 +476,6 @@ class DhtConformance(InspectConformance, ABC):
             await network.heal()
             for number in range(6):
                 await self.eventually(lambda: self._reads(network, number, "key", b"value"))  # noqa: B023  (awaited at once)
-
-    async def eventually(self, check: Callable[[], Awaitable[bool]], *, within_s: float = 300.0) -> None:
-        """Wait, in virtual time, until a check holds."""
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + within_s
-        while not await check():
-            assert loop.time() < deadline, f"it does not hold after {within_s:g} s"
-            await asyncio.sleep(1)
 
     async def _reads(self, network: DhtNetwork, number: int, key: str, value: bytes) -> bool:
         try:

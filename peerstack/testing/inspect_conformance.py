@@ -3,17 +3,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import unittest
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, TypeVar
 
 from peerstack.dht.contract import Dht, HopOutcome, Inspect, Question, RefusalReason
-from peerstack.errors import InvalidRecord, PeerstackError, ValueTooLarge
+from peerstack.errors import InvalidRecord, PeerstackError, QuorumNotMet, Unavailable, ValueTooLarge
 
 if TYPE_CHECKING:
+    from peerstack.identity import PeerId
     from peerstack.testing.dht_conformance import DhtNetwork
 
 __all__ = ["InspectConformance", "raises"]
@@ -37,7 +39,7 @@ def _inspect(dht: Dht) -> Inspect:
 
 
 class InspectConformance(ABC):
-    """Lookups and their traces; one request to one named peer; what is known without asking."""
+    """Lookups and their traces; one request to one named peer; what is known without asking; forgetting who is gone for good."""
 
     @abstractmethod
     def network(self, size: int) -> AbstractAsyncContextManager[DhtNetwork]:
@@ -142,3 +144,79 @@ class InspectConformance(ABC):
             assert bytes.fromhex(topology["position"])
             assert topology["kind"]
             assert str(network.peer_id(0)) in json.dumps(topology)
+
+    async def test_a_server_that_lost_its_majority_acknowledges_again_once_it_is_told_to_forget(self) -> None:
+        for size, refused in ((2, QuorumNotMet), (3, Unavailable)):
+            async with self.network(size) as network:
+                left, dead = network.dht(0), range(1, size)
+                await left.put("key", b"old", ttl=3000, ack="all")
+                for number in dead:
+                    await network.crash(number)
+                await raises(refused, left.put("key", b"undecided", ttl=3000))
+                assert set(await _inspect(left).forget()) == {network.peer_id(number) for number in dead}
+                put = await left.put("key", b"new", ttl=3000)
+                assert (put.targets, put.acknowledged, put.promised) == ((network.peer_id(0),), (network.peer_id(0),), True)
+                found = await left.get("key")
+                assert (found.value, found.confirmed) == (b"new", True)
+                assert await _inspect(left).forget() == ()
+
+    async def test_nobody_is_forgotten_who_answers(self) -> None:
+        async with self.network(4) as network:
+            before = await network.dht(0).put("key", b"value", ttl=3000, ack="all")
+            await network.crash(3)
+            for number in range(3):
+                assert await _inspect(network.dht(number)).forget() == (network.peer_id(3),)
+            left = {network.peer_id(number) for number in range(3)}
+            await self.eventually(lambda: self._acknowledges(network, 0, left))
+            found = await network.dht(1).get("key")
+            assert (found.value, found.confirmed) == (b"value", True)
+            assert found.record.version > before.version
+
+    async def test_several_servers_that_are_left_acknowledge_again_once_each_is_told_to_forget(self) -> None:
+        async with self.network(5) as network:
+            for number in (2, 3, 4):
+                await network.crash(number)
+            keys = [f"key {index}" for index in range(6)]
+            refusals = [await self._refused(network.dht(0), key) for key in keys]
+            assert any(refusals)
+            for number in (0, 1):
+                forgotten = await _inspect(network.dht(number)).forget()
+                assert set(forgotten) == {network.peer_id(dead) for dead in (2, 3, 4)}
+            for number in (0, 1):
+                await self.eventually(lambda: self._acknowledges(network, number, {network.peer_id(0), network.peer_id(1)}))  # noqa: B023
+                assert not any([await self._refused(network.dht(number), key) for key in keys])
+
+    async def test_a_forgotten_server_that_comes_back_is_counted_again_and_undoes_nothing(self) -> None:
+        async with self.network(2) as network:
+            await network.dht(0).put("key", b"old", ttl=3000, ack="all")
+            await network.crash(1)
+            await _inspect(network.dht(0)).forget()
+            await network.dht(0).put("key", b"new", ttl=3000)
+            await network.restart_with_disk(1)
+            await self.eventually(lambda: self._acknowledges(network, 0, {network.peer_id(0), network.peer_id(1)}, key="another"))
+            for number in range(2):
+                found = await network.dht(number).get("key")
+                assert (found.value, found.confirmed) == (b"new", True)
+
+    async def eventually(self, check: Callable[[], Awaitable[bool]], *, within_s: float = 300.0) -> None:
+        """Wait, in virtual time, until a check holds."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + within_s
+        while not await check():
+            assert loop.time() < deadline, f"it does not hold after {within_s:g} s"
+            await asyncio.sleep(1)
+
+    async def _acknowledges(self, network: DhtNetwork, number: int, by: set[PeerId], *, key: str = "key") -> bool:
+        """Whether a put is acknowledged, by certain servers and with no others responsible."""
+        try:
+            put = await network.dht(number).put(key, b"value", ttl=3000, ack="all")
+        except PeerstackError:
+            return False
+        return put.promised and set(put.targets) == set(put.acknowledged) == by
+
+    async def _refused(self, dht: Dht, key: str) -> bool:
+        try:
+            await dht.put(key, b"value", ttl=3000)
+        except (QuorumNotMet, Unavailable):
+            return True
+        return False
