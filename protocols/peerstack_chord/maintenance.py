@@ -286,6 +286,7 @@ class Ring:
         self.way.fingers.clear()
         self._asker.turn_away()
         self._step_out()
+        self.place.live_again()  # whoever still has this one on a map must not take us for somebody who joins it
         self._joiner.start(through)
 
     def _known(self) -> list[Member]:

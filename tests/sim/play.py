@@ -39,6 +39,8 @@ REGRESSIONS: Final[Sequence[Regression]] = (
     Regression("S5", 1, 12, "who keeps a displaced copy did not know a newcomer of its set, and offered it to another for ever"),
     Regression("S7w", 11, 10, "a joiner waited for ever for those named to it, most of whom had died"),
     Regression("S7w", 16, 7, "the same on a ring", "chord"),
+    Regression("S7w", 16, 5, "more crashed than leaves the last ones a majority: what is promised has to end there", "chord"),
+    Regression("S9", 51, 5, "two joiners kept each other on a map without any member, as fast as messages travel", "chord"),
 )
 """Played again by the tests."""
 

@@ -186,6 +186,7 @@ async def replay(world: World) -> None:
 @scenario(
     "S18",
     "Half of the servers do not know a namespace yet.",
+    least=12,
     options=lambda dice, _number: NodeOptions(namespaces=Namespaces([LatestVersion("news")]) if dice.random() < 0.5 else None),
 )
 async def mixed_namespaces(world: World) -> None:

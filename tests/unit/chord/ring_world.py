@@ -108,6 +108,7 @@ class World:
     bag: list[Delivery] = field(default_factory=list)
     timers: list[Timer] = field(default_factory=list)
     groups: dict[int, int] = field(default_factory=dict)  # who is in which part of the network
+    slow: dict[int, float] = field(default_factory=dict)  # how much later whom requests reach
     loss: float = 0.0
     _number: int = 0
     _incarnation: int = 0
@@ -152,7 +153,8 @@ class World:
             else:
                 target.ring.serve(sender.contact, message, answer)
 
-        self.bag.append(Delivery(self.now + self._delay(), self.number(), arrive, self.nodes.get(peer.key) or sender))
+        due = self.now + self._delay() + self.slow.get(peer.key, 0.0)
+        self.bag.append(Delivery(due, self.number(), arrive, self.nodes.get(peer.key) or sender))
         self.bag[-1].to = sender  # a request dies with its sender
 
     def _put(

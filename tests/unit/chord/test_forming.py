@@ -402,3 +402,15 @@ def test_a_life_that_cannot_be_yet_is_not_believed_and_an_era_out_of_all_proport
     world.run(10)
     assert victim.ring.place.own in peer.ring.place.successors
     assert {node.ring.place.era for node in world.live()} == {1}
+
+
+def test_two_who_join_and_whose_map_has_no_member_begin_anew() -> None:
+    world = form(3, [10])
+    one, other = world.add(20, [30, 10]), world.add(30, [20, 10])
+    one.ring._form(1, [Entry(other.ring.place.own, Status.JOINING)], confirmed=False)
+    before = one.sent + other.sent
+    world.slow[10] = 0.3
+    world.run(10)
+    assert ring.ideal(world.states(), 3)
+    assert len(world.states()) == 3
+    assert one.sent + other.sent - before < 100
