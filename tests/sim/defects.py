@@ -344,6 +344,21 @@ def take_over_unverified(patch: Patch) -> None:
     patch.set("PullFrom.doubt", lambda _self, _page, _outcomes, _wall_us: None)
 
 
+def name_when_done(patch: Patch) -> None:
+    real = patch.real("hand_over")
+
+    def hand_over(self: Any, sender: Any, request: Any, now: float, wall_us: int) -> Any:
+        counted = sender.key in self._hood.members
+        reply = real(self, sender, request, now, wall_us)
+        if reply.next is None:
+            self._hood.count_in(sender, now)
+        elif not counted:
+            self._hood.count_out(sender.key, now)
+        return reply
+
+    patch.set("hand_over", hand_over)
+
+
 def acknowledge_first(patch: Patch) -> None:
     real = patch.real("Holder.put")
 

@@ -90,6 +90,12 @@ _RULES: Final = {
         },
         defects.take_over_unverified,
     ),
+    "named-late": Mutation(
+        "a source names who takes over only once everything is handed over",
+        "rule",
+        {"a write between two pages of a takeover is not lost": "monotone"},
+        defects.name_when_done,
+    ),
     "drop-at-the-first": Mutation(
         "a displaced copy is dropped before all of the responsible set confirmed it",
         "rule",

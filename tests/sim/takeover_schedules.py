@@ -1,12 +1,15 @@
-"""Schedules in which a newcomer is not handed all that it asked for, or loses it: it does not speak until it has it."""
+"""Schedules of taking over: a newcomer does not speak until it has all that it asked for, and others write meanwhile."""
 
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from dataclasses import replace
+from functools import partial
 from typing import Final
 
-from peerstack.dht.replica.messages import GetValue, Pull, PullReply, Push, PutValue, Reply
+from peerstack.dht.records import position as wire_position
+from peerstack.dht.replica.messages import GetValue, Pull, PullReply, Push, PutValue, Reply, Request
 from peerstack.dht.store import Rules
 from tests.sim.disk import Forgetful
 from tests.sim.schedules import schedule
@@ -65,3 +68,29 @@ def leave_out(reply: Reply) -> Reply:
     """The same page without its first record, and as if it were the last."""
     require(isinstance(reply, PullReply), "a page was asked for")
     return replace(reply, records=reply.records[1:], next=None) if isinstance(reply, PullReply) else reply
+
+
+@schedule(size=8)
+async def a_write_between_two_pages_of_a_takeover_is_not_lost(stage: Stage) -> None:
+    world, loop, handed = stage.world, asyncio.get_running_loop(), Counter[int]()
+    name = min((f"between {number}" for number in range(100)), key=lambda each: wire_position("kv", each.encode()))  # on the first page
+    for number in range(40):
+        await world.network.dht(0).put(f"page {number}", bytes(40_000), ttl=3500, timeout=20)
+    await stage.put_everywhere(name)
+    (stale, *newer), (writer, reader) = stage.nearest(name), stage.bystanders(name)[:2]
+    for each in world.network.up():
+        stage.rule(each, Pull, act=lambda serve: loop.call_later(1, serve), change=partial(_note, handed, each))
+    newcomer = stage.start_beside(name)
+    await stage.until(lambda: all(handed[each] == 1 for each in (stale, *newer)), "the newcomer was not handed the first pages alone")
+    stage.lose([newcomer], Request, sender=writer)
+    stage.lose([stale, newcomer], *_WRITES)
+    require(not world.network.nodes[newcomer].node.ready, "the takeover is over before the write")
+    await world.put(name, node=writer, ttl=3500)
+    await stage.until(lambda: world.network.nodes[newcomer].node.ready, "the newcomer never speaks")
+    stage.hold_up(newer, 0.8, GetValue)
+    await world.get(name, node=reader)
+
+
+def _note(handed: Counter[int], source: int, reply: Reply) -> Reply:
+    handed[source] += 1
+    return reply
