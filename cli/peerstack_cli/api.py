@@ -6,7 +6,7 @@
     GET  /v1/peers        POST /v1/disconnect   POST /v1/get
                           POST /v1/ping         POST /v1/delete
 
-    POST /v1/dht/{lookup,closest,table,ring,ping,find-node,find-value,store,provide,providers}
+    POST /v1/dht/{lookup,closest,table,ring,forget,ping,find-node,find-value,store,provide,providers}
 
 Requests and answers are JSON objects; ``ping`` answers with one JSON line for each round trip. An error is ``{"error": {"code", "message",
 "hint"}}``, with the codes of `peerstack.errors`; in the middle of a stream it is the last line.

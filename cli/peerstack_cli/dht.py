@@ -12,7 +12,7 @@ from peerstack_cli.store import Slot, call, write_value
 from peerstack_cli.tables import columns
 from peerstack_cli.values import parse_duration, read_value
 
-__all__ = ["closest", "find_node", "find_value", "lookup", "ping", "provide", "providers", "ring", "store", "table"]
+__all__ = ["closest", "find_node", "find_value", "forget", "lookup", "ping", "provide", "providers", "ring", "store", "table"]
 
 
 def lookup(session: Session, slot: Slot, *, trace: bool) -> None:
@@ -40,6 +40,13 @@ def ring(session: Session, dht: str | None) -> None:
     """The ring: who stands before this node and who after it."""
     document = session.client().post("/v1/dht/ring", {"dht": dht or "chord"})
     session.output.document(document, _ring(document))
+
+
+def forget(session: Session, dht: str | None) -> None:
+    """Count nobody any more who does not answer: a line for each."""
+    document = session.client().post("/v1/dht/forget", {"dht": dht})
+    lines = [f"forgot {peer} ({document['dht']})" for peer in document["forgotten"]]
+    session.output.document(document, "\n".join(lines) or f"every server known answered: nobody was forgotten ({document['dht']})")
 
 
 def ping(session: Session, peer: str, slot: Slot) -> None:

@@ -68,6 +68,14 @@ def ring(session: Session, dht: Dht = None) -> None:
 
 
 @command(dht_app)
+def forget(session: Session, dht: Dht = None) -> None:
+    """Have the daemon count no server any more that does not answer now: they do not come back. Say it to each daemon that is left."""
+    from peerstack_cli import dht as commands
+
+    commands.forget(session, dht)
+
+
+@command(dht_app)
 def ping(session: Session, peer: _Peer, dht: Dht = None, timeout: Timeout = None, bootstrap: Bootstrap = None) -> None:
     """Ask one peer whether it serves the DHT."""
     from peerstack_cli import dht as commands

@@ -13,6 +13,7 @@ from peerstack_cli.values import as_document
 
 __all__ = [
     "closest_document",
+    "forget_document",
     "lookup_document",
     "nodes_document",
     "pong_document",
@@ -39,6 +40,11 @@ def lookup_document(dht: str, namespace: str, result: Lookup) -> Document:
 def closest_document(dht: str, namespace: str, key: bytes, peers: Sequence[PeerId]) -> Document:
     """Whom this node knows near a key."""
     return {"dht": dht, "namespace": namespace, **key_document(namespace, key), "peers": [str(peer) for peer in peers]}
+
+
+def forget_document(dht: str, forgotten: Sequence[PeerId]) -> Document:
+    """Whom this node counts no more."""
+    return {"dht": dht, "forgotten": [str(peer) for peer in forgotten]}
 
 
 def pong_document(dht: str, answer: Answer) -> Document:

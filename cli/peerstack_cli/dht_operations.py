@@ -57,6 +57,12 @@ async def ring(host: Host, fields: object) -> Document:
     return {"dht": name, **topology}
 
 
+async def forget(host: Host, fields: object) -> Document:
+    """Count no server any more that does not answer now."""
+    name, inspect = _inspect(host, Request(fields, allowed=("dht",)))
+    return documents.forget_document(name, await inspect.forget())
+
+
 async def ping(host: Host, fields: object) -> Document:
     """Ask one peer whether it is there. Raises as `Inspect.ask`."""
     request = Request(fields, allowed=("dht", "peer", "timeout_s"))
@@ -112,6 +118,7 @@ DHT_OPERATIONS: Final[Mapping[str, Operation]] = MappingProxyType(
         "dht/closest": closest,
         "dht/table": table,
         "dht/ring": ring,
+        "dht/forget": forget,
         "dht/ping": ping,
         "dht/find-node": find_node,
         "dht/find-value": find_value,
