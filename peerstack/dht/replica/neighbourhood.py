@@ -285,7 +285,7 @@ class Neighbourhood:
     def awaited(self) -> list[Contact]:
         """Members whose handing over is still waited for."""
         asked = self.members if self._concerned is None else self._concerned
-        return [m.contact for key, m in self.members.items() if not m.gone and key not in self._handed_over and key in asked]
+        return [m.contact for key, m in self.members.items() if key not in self._handed_over and key in asked and not m.gone]
 
     def end_takeover(self, gone: Iterable[int] = ()) -> bool:
         """Be settled: everybody has handed over.
