@@ -8,8 +8,8 @@ map.
 Whenever the map changes everybody is told. While all is quiet each one asks the next alone, clockwise, naming the map by its digest.
 
 A node has joined when everybody on the map confirmed it, by answering with the newcomer on its own map; then it says that it is up. When
-all of at least r + 2 that are up confirmed the very same map, the ring has formed, and each is told so by whoever it asks next. Who is
-still joining then is not counted: nobody's list may depend on a node that does not answer as a member.
+at least r + 2 are up and all who live confirmed the very same map, the ring has formed, and each is told so by whoever it asks next. Who
+is still joining then confirms, but is not counted: nobody's list may depend on a node that does not answer as a member.
 
 A node that leaves says so, and stays until everybody on the map has answered that as a member of the ring that forms: from then on any
 number may go. So nobody who stands on a ring of r + 2 is left with too few.
@@ -310,7 +310,6 @@ class Forming:
                 self._changed()
                 self._calls.joined()
         else:
-            members = self.map.up
-            others = (member for member in members if member.key != self._place.own.key)
-            if len(members) >= self._place.r + 2 and all(map(self._is_told, others)):
+            is_enough = len(self.map.up) >= self._place.r + 2
+            if is_enough and all(map(self._is_told, self._peers())):  # joiners too: they may be members by then, and skip nobody
                 self._calls.formed()

@@ -290,6 +290,23 @@ def test_what_was_confirmed_in_an_earlier_era_counts_no_more() -> None:
     world.run_until(lambda: len(world.states()) == 4 and ring.ideal(world.states(), 2), 20)
 
 
+def member_gone(node: Node, key: int) -> bool:
+    """Whether a member knows on its map that another is gone."""
+    entry = node.ring._forming.map.get(key) if node.ring._forming is not None else None
+    return entry is not None and entry.status is Status.GONE
+
+
+def test_the_ring_forms_only_once_those_who_join_know_who_is_up() -> None:
+    world = form(2, [10, 20, 30])
+    world.latency = (0.03, 0.03)
+    joiners = [world.add(15, [10]), world.add(25, [20])]  # at once, through two members
+    world.run_until(lambda: any(node.ring.place.is_member for node in joiners), 5)
+    (late,) = (node.contact.key for node in joiners if not node.ring.place.is_member)
+    world.groups[late] = 1
+    world.run_until(lambda: Mode.RING in world.modes(), 5)
+    assert all(node.ring._forming is None or member_gone(node, late) for node in world.live() if node.contact.key != late)
+
+
 def back_to_forming(world: World, *keys: int, dead: int | None = None) -> None:
     """Have these members of a ring hear once more that it has formed."""
     entries = tuple(Entry(node.ring.place.own, Status.GONE if key == dead else Status.UP) for key, node in world.nodes.items())
