@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from peerstack_kad import Kademlia
 
@@ -12,4 +14,5 @@ from tests.contract.dht_hosts import HostNetwork
 @pytest.mark.asyncio(loop_factories=["virtual"])
 class TestKademlia(DhtConformance):
     async def make_network(self, size: int) -> DhtNetwork:
+        asyncio.get_running_loop().set_debug(False)  # the suite lets hours pass, of which debugging makes most of the work
         return await HostNetwork.open(size, lambda: Kademlia(Kademlia.Config(preset="local")))
