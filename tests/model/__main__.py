@@ -14,7 +14,7 @@ import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 _SOURCES = sorted(path for path in Path(__file__).parent.iterdir() if path.suffix in {".pml", ".c", ".h"})
@@ -44,6 +44,13 @@ class Run:
 
 _ANY = "any number of failures and rejoins"
 _SAVING = "-DSYMMETRY -DQUIET"
+_FORMING = f"{_SAVING} -DFORMING -DLEAVES"
+_SAMPLED = "-DBITSTATE -DT_RAND"
+_SAMPLE = "-m1000000 -w32 -k3 -Q1 -RS20011"
+
+
+def _events(count: int) -> str:
+    return f"at most {count} failures, leaves or rejoins"
 
 
 def _breaks(name: str, bounds: str, defines: str) -> Run:
@@ -51,45 +58,110 @@ def _breaks(name: str, bounds: str, defines: str) -> Run:
     return Run(name=name, bounds=bounds, nodes=4, defines=defines, search="-DBFS", breaks=True, quick=True)
 
 
+def _with(run: Run, *defects: str) -> list[Run]:
+    """A search, and the same with each of these defects, which it has to find: else that it finds nothing says nothing."""
+    search = run.search or "-DBFS"
+    return [
+        run,
+        *(
+            replace(
+                run,
+                name=f"{run.name}:{defect.lower().replace('_', '-')}",
+                bounds=_DEFECTS[defect],
+                defines=f"{run.defines} -D{defect}",
+                search=search,
+                breaks=True,
+            )
+            for defect in defects
+        ),
+    ]
+
+
+_DEFECTS = {
+    "ADOPT_UNASKED": "a node is adopted that was not asked",
+    "COUNT_JOINERS": "joiners are counted as members when the ring forms",
+    "COUNT_LEAVERS": "who leaves is counted when the ring forms",
+    "FORM_EARLY": "the ring has formed before anybody confirmed the map",
+    "JOIN_UNHEARD": "who joins does not wait to be confirmed",
+    "LEAVE_UNHEARD": "who leaves does not wait until all have heard it",
+    "BACK_TO_RING": "who confirmed a leave goes back to the ring of before",
+    "CONFIRMED_FOR_EVER": "confirmations outlive their era",
+}
+
 RUNS = [
-    Run(
-        name="joins-4",
-        bounds="three join a founder; nobody fails; prompt maps",
-        nodes=4,
-        defines=f"{_SAVING} -DFORMING -DPROMPT_MAPS -DBUDGET=0",
-        quick=True,
+    *_with(
+        Run(
+            name="forming-4",
+            bounds=f"a founder, three join; {_events(2)}",
+            nodes=4,
+            defines=f"{_FORMING} -DBUDGET=2",
+            options="-m4000000 -w25",
+            quick=True,
+        ),
+        "COUNT_JOINERS",
+        "COUNT_LEAVERS",
+        "FORM_EARLY",
+        "JOIN_UNHEARD",
+        "LEAVE_UNHEARD",
+        "BACK_TO_RING",
+        "CONFIRMED_FOR_EVER",
+        "ADOPT_UNASKED",
     ),
-    Run(name="ring-5", bounds="at most 3 failures or rejoins", nodes=5, defines=f"{_SAVING} -DBUDGET=3", options="-m4000000 -w27"),
-    Run(
-        name="ring-6",
-        bounds="at most 3 failures or rejoins; bitstate, random order, 2 minutes",
-        nodes=6,
-        defines=f"{_SAVING} -DBUDGET=3",
-        search="-DBITSTATE -DT_RAND",
-        options="-m1000000 -w33 -k3 -Q2 -RS20011",
+    *_with(
+        Run(
+            name="slow-4",
+            bounds=f"three form, the fourth joins; {_events(1)}; maps take time",
+            nodes=4,
+            defines=f"{_FORMING} -DSTART=7 -DSLOW_MAPS -DBUDGET=1",
+            quick=True,
+        ),
+        "FORM_EARLY",
     ),
-    Run(name="ring-4-whole", bounds=f"{_ANY}; idle queries too", nodes=4, defines="-DSYMMETRY"),
-    Run(
-        name="forming-4",
-        bounds="three form, the fourth joins; at most 4 failures or rejoins; bitstate, random order, 2 minutes; prompt maps",
-        nodes=4,
-        defines=f"{_SAVING} -DFORMING -DPROMPT_MAPS -DSTART=7 -DBUDGET=4",
-        search="-DBITSTATE -DT_RAND",
-        options="-m1000000 -w33 -k3 -Q2 -RS20011",
+    *_with(Run(name="ring-4", bounds=_ANY, nodes=4, defines=_SAVING, quick=True), "ADOPT_UNASKED"),
+    *_with(Run(name="ring-4-whole", bounds=f"{_ANY}; idle queries too", nodes=4, defines="-DSYMMETRY"), "ADOPT_UNASKED"),
+    *_with(
+        Run(name="ring-5", bounds="at most 3 failures or rejoins", nodes=5, defines=f"{_SAVING} -DBUDGET=3", options="-m4000000 -w26"),
+        "ADOPT_UNASKED",
     ),
-    Run(
-        name="founding-4",
-        bounds="three join a founder; at most 2 failures or rejoins; bitstate, random order, 2 minutes; slow maps",
-        nodes=4,
-        defines=f"{_SAVING} -DFORMING -DBUDGET=2",
-        search="-DBITSTATE -DT_RAND",
-        options="-m1000000 -w33 -k3 -Q2 -RS20011",
+    *_with(
+        Run(name="leaving-5", bounds=_events(2), nodes=5, defines=f"{_SAVING} -DLEAVES -DBUDGET=2", options="-m4000000 -w26"),
+        "ADOPT_UNASKED",
     ),
-    Run(name="ring-4", bounds=_ANY, nodes=4, defines=_SAVING, quick=True),
+    *_with(
+        Run(
+            name="slow-4-sample",
+            bounds=f"a founder, three join; {_events(3)}; maps take time",
+            nodes=4,
+            defines=f"{_FORMING} -DSLOW_MAPS -DBUDGET=3",
+            search=_SAMPLED,
+            options=_SAMPLE,
+        ),
+        "FORM_EARLY",
+    ),
+    *_with(
+        Run(
+            name="forming-5-sample",
+            bounds=f"three form, two join; {_events(3)}",
+            nodes=5,
+            defines=f"{_FORMING} -DSTART=7 -DBUDGET=3",
+            search=_SAMPLED,
+            options=_SAMPLE,
+        ),
+        "FORM_EARLY",
+    ),
+    *_with(
+        Run(
+            name="ring-6-sample",
+            bounds=_events(3),
+            nodes=6,
+            defines=f"{_SAVING} -DLEAVES -DBUDGET=3",
+            search=_SAMPLED,
+            options=_SAMPLE,
+        ),
+        "ADOPT_UNASKED",
+    ),
     _breaks("original", "the original's operations, until the invariant breaks", "-DORIGINAL"),
     _breaks("original-lost", "the same, until nothing repairs it", "-DORIGINAL -DDAMAGE"),
-    _breaks("unasked", "defect: adopt a node without asking it", "-DADOPT_UNASKED"),
-    _breaks("joiners", "defect: count joiners as members when the ring forms", "-DFORMING -DCOUNT_JOINERS"),
     _breaks("in-flight", "failures that do not wait for answers on their way", "-DMEAN_FAILURES -DDAMAGE"),
 ]
 
@@ -107,6 +179,8 @@ class Outcome:
     seconds: float
     """Of a processor."""
     memory_mib: float
+    depth: int
+    """Steps of the longest way that was searched."""
     trace: str
 
     @property
@@ -223,6 +297,7 @@ def search(run: Run, spin: str) -> Outcome:
         states=figure(r"([\d.e+]+) states, stored"),
         seconds=used.ru_utime + used.ru_stime,
         memory_mib=used.ru_maxrss / 1024,
+        depth=int(figure(r"depth reached (\d+)")) // 2,
         trace=trace,
     )
 
@@ -230,11 +305,11 @@ def search(run: Run, spin: str) -> Outcome:
 def tell(outcome: Outcome) -> str:
     """One line of the table."""
     run = outcome.run
-    held = "holds" if outcome.complete else "holds as far as seen"
+    held = "holds" if outcome.complete else "nothing found"
     verdict = f"breaks: {outcome.found}" if outcome.found else held
     mark = "ok  " if outcome.as_expected else "BAD "
-    figures = f"{outcome.states:>12,.0f} states {outcome.seconds:6.1f} s {outcome.memory_mib:6.0f} MiB"
-    return f"{mark} {run.name:14}{run.nodes} nodes, r = 2 {figures}  {verdict} ({run.bounds})"
+    figures = f"{outcome.states:>12,.0f} states {outcome.depth:>7,} deep {outcome.seconds:6.1f} s {outcome.memory_mib:6.0f} MiB"
+    return f"{mark} {run.name:30}{run.nodes} nodes, r = 2 {figures}  {verdict} ({run.bounds})"
 
 
 def main() -> int:

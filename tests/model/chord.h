@@ -10,11 +10,12 @@
 /* Position 2i is node i; position 2i + 1 is the placeholder "just past node i", where no node ever is. */
 typedef unsigned char u8;
 
-/* A joiner takes part in the exchange of maps, and is no member to anybody else, until all have confirmed it. */
+/* A joiner takes part in the exchange of maps, and is no member to anybody else, until all have confirmed it. Who leaves is a member until
+   it is gone. */
 enum phase { OUT, JOINER, FORMED, RING };
 
 /* What a forming member knows of another. The incarnation is told apart only as far as it matters: the present one, or one that is dead. */
-enum known { UNKNOWN, OLD_JOINING, OLD_UP, OLD_GONE, JOINING, UP, GONE };
+enum known { UNKNOWN, OLD_JOINING, OLD_UP, OLD_LEAVING, OLD_GONE, JOINING, UP, LEAVING, GONE };
 
 /* The one call that a node has under way, and what has become of it. Its answer is what the other had when it answered. */
 enum call {
@@ -26,10 +27,11 @@ enum call {
     BETWEEN_DEAD,
     NOTIFYING,          /* the notification is on its way */
     JOIN_ANSWERED,      /* the member's list is on its way to the joiner */
-    JOIN_FORMED,        /* ... or the map of a ring that forms */
-    EXCHANGED,          /* another forming member's map is on its way */
-    EXCHANGE_DEAD,
-    REGROUPED           /* the ring is small: the answers of all of its members are on their way */
+    LEAVE_DUE,          /* enough others stay: it leaves the ring when the last answer arrives */
+    DEPARTING,          /* it has left; the mask in answer[0] are those who have yet to hear of it */
+    REGROUPED,          /* the ring is small: the answers of all of its members are on their way */
+    EXCHANGED,          /* SLOW_MAPS: what another forming member knows and we do not is on its way */
+    EXCHANGE_DEAD       /* ... or the proof that it is dead */
 };
 
 typedef struct {
@@ -44,10 +46,12 @@ typedef struct {
     u8 asked;
 #ifdef FORMING
     u8 map[NODES];        /* while the ring forms */
-    u8 holds;             /* mask: who has confirmed us, by answering with our present life on its map */
-    u8 same;              /* mask: who holds this very map */
+    u8 holds;             /* mask: who may have confirmed what we say of ourselves; kept while we join or leave */
+    u8 same;              /* mask: who may have confirmed this very map; kept while it has r + 2 members */
     u8 era;               /* how often the ring was small and grew; only the order matters */
     u8 regroup;           /* the era in which somebody else forms while we stand on a ring, or 0 */
+    u8 leavers;           /* mask: whom that one named as leaving */
+    u8 insists;           /* that the ring be formed anew, without who leaves */
     u8 answer_map[NODES];
     u8 answer_phase;      /* of who answered; where none did, what was known of the life asked */
     u8 answer_era;

@@ -51,17 +51,27 @@ bool broken = false;
   STEP(can_apply (&now.w, i), apply(&now.w, i), #i " hears") \
   STEP(can_rectify (&now.w, i), do_rectify(&now.w, i), #i " rectifies") \
   STEP(can_fail (&now.w, i), do_fail(&now.w, i), #i " FAILS") \
-  FORM(i)
+  FORM(i) LEAVE(i)
 
 #ifdef FORMING
-#define FORM(i) STEP(can_regroup (&now.w, i), do_regroup(&now.w, i), #i " asks all around")
+#define FORM(i) \
+  STEP(can_regroup (&now.w, i), do_regroup(&now.w, i, UP), #i " asks all around") \
+  STEP(can_conclude (&now.w, i), do_conclude(&now.w, i), #i " hears the last confirmation")
 #define EXCHANGE(m, x) STEP(can_exchange (&now.w, m, x), do_exchange(&now.w, m, x), #m " exchanges with " #x)
 #else
 #define FORM(i)
 #define EXCHANGE(m, x)
 #endif
 
-#define JOIN(j, m) EXCHANGE(j, m)  STEP(can_join (&now.w, j, m), do_join(&now.w, j, m), #j " asks " #m " to let it join")
+#ifdef LEAVES
+#define LEAVE(i) STEP(can_leave (&now.w, i), do_leave(&now.w, i), #i " is to LEAVE")
+#define TELL(i, x) STEP(can_tell (&now.w, i, x), do_tell(&now.w, i, x), #x " hears that " #i " has left")
+#else
+#define LEAVE(i)
+#define TELL(i, x)
+#endif
+
+#define JOIN(j, m) EXCHANGE(j, m) TELL(j, m) STEP(can_join (&now.w, j, m), do_join(&now.w, j, m), #j " asks " #m " to let it join")
 
 active proctype ring() {
 #ifdef FORMING

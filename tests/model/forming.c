@@ -1,6 +1,8 @@
 /* The map of up to r + 1 members, and the ways to ring mode and back. */
 #ifdef FORMING
 
+static int complete_maps(const World *w, int i);
+
 static int count(const u8 *map, int (*which)(const u8 *, int)) {
     int found = 0;
     for (int i = 0; i < NODES; i++) found += which(map, i);
@@ -16,13 +18,27 @@ static int all_in(const Node *n, int i, int (*which)(const u8 *, int), u8 mask) 
     return 1;
 }
 
+static unsigned ask_around(const World *w, int i, unsigned *named);
+
+static int is_leaving(const Node *n, int i);
+
+static void clear(World *w, int i);
+
+static int has_others(const Node *n, int i) { return count(n->map, is_member) > is_member(n->map, i); }
+
+static int forms(const Node *n) { return n->phase == FORMED || n->phase == JOINER; }
+
+/* Who waits for all to have what it says of itself. */
+static int needs_confirmation(const Node *n, int i) { return n->phase == JOINER || (n->phase == FORMED && n->map[i] == LEAVING); }
+
 /* Node j's life is over: whatever is known of it is known of an old one now. */
 static void outdate(World *w, int j) {
-    static const u8 older[] = {UNKNOWN, OLD_JOINING, OLD_UP, OLD_GONE, OLD_JOINING, OLD_UP, OLD_GONE};
+    static const u8 older[] = {UNKNOWN, OLD_JOINING, OLD_UP, OLD_LEAVING, OLD_GONE, OLD_JOINING, OLD_UP, OLD_LEAVING, OLD_GONE};
     for (int i = 0; i < NODES; i++) {
         Node *n = &w->node[i];
         n->map[j] = older[n->map[j]];
         n->answer_map[j] = older[n->answer_map[j]];
+        n->leavers &= ~(1u << j);
         if (n->call == EXCHANGE_DEAD && n->peer == ID(j)) n->answer_phase = older[n->answer_phase];
     }
 }
@@ -30,23 +46,36 @@ static void outdate(World *w, int j) {
 /* Of one life the later standing counts; a live node that finds itself gone begins another, which nobody has confirmed. */
 static void merge_into(World *w, int i, const u8 *map) {
     Node *n = &w->node[i];
+    u8 own = n->map[i];
     int changed = 0;
     for (int x = 0; x < NODES; x++)
         if (map[x] > n->map[x]) {
-            if (!(n->map[x] == JOINING && map[x] == UP)) n->holds &= ~(1u << x);
+            if (standing(map[x]) == GONE || n->map[x] == UNKNOWN || is_present(map[x]) != is_present(n->map[x])) n->holds &= ~(1u << x);
             n->map[x] = map[x];
             changed = 1;
         }
-    u8 own = n->phase == JOINER ? JOINING : UP;
     if (n->map[i] > own) {
         outdate(w, i);
-        n->holds = 0;
-    }
-    if (n->map[i] != own) {
         n->map[i] = own;
+        n->holds = 0;
         changed = 1;
     }
     if (changed) n->same = 0;
+}
+
+/* What was confirmed in an earlier era counts no more: who has been on a ring since has forgotten its map. */
+static void advance(Node *n, u8 era) {
+    if (era <= n->era) return;
+    n->era = era;
+#ifndef CONFIRMED_FOR_EVER
+    n->holds = n->same = 0;
+#endif
+}
+
+/* Say something else of ourselves. */
+static void declare(Node *n, int i, u8 standing) {
+    n->map[i] = standing;
+    n->holds = n->same = 0;
 }
 
 static void stand_on_map(Node *n, u8 phase, const u8 *map, u8 era) {
@@ -55,14 +84,20 @@ static void stand_on_map(Node *n, u8 phase, const u8 *map, u8 era) {
     memset(n->list, NOWHERE, LIST);
     n->predecessor = n->candidate = n->asked = NOWHERE;
     memcpy(n->map, map, NODES);
-    n->holds = n->same = n->regroup = 0;
+    n->holds = n->same = n->regroup = n->leavers = n->insists = 0;
     if (era > n->era) n->era = era;
 }
 
+/* Stand among the members, those included who are about to leave. */
 static void go_ring(Node *n, int i) {
-    u8 list[LIST], predecessor = predecessor_of(n, i);
+    u8 list[LIST], predecessor;
     static const u8 nothing[NODES];
+#ifdef COUNT_JOINERS
+    for (int x = 0; x < NODES; x++)
+        if (is_live(n->map, x)) n->map[x] = UP;
+#endif
     list_of(n, i, list);
+    predecessor = predecessor_of(n, i);
     stand_on_map(n, RING, nothing, 0);
     memcpy(n->list, list, LIST);
     n->predecessor = predecessor;
@@ -76,117 +111,217 @@ static void step_out(World *w, int i) {
     n->predecessor = n->candidate = n->asked = NOWHERE;
 }
 
-static void hear_exchange(World *w, int i);
-
-/* m sends x its map; x merges it and answers with its own. */
-static int can_exchange(const World *w, int m, int x) {
-    const Node *n = &w->node[m];
-    return m != x && (n->phase == FORMED || n->phase == JOINER) && n->call == IDLE && is_live(n->map, x)
-        && !(is_present(n->map[x]) && n->same >> x & 1 && (n->phase == FORMED || n->holds >> x & 1) && w->node[x].phase != RING);
+/* A joiner whose map names no member any more begins anew. */
+static void step_out_if_alone(World *w, int i) {
+    if (w->node[i].phase == JOINER && !has_others(&w->node[i], i)) step_out(w, i);
 }
 
-static void do_exchange(World *w, int m, int x) {
-    Node *n = &w->node[m], *other = &w->node[x];
-    if (other->phase < FORMED && !(is_present(n->map[x]) && (other->phase == JOINER || joining(other)))) {
-        call(n, EXCHANGE_DEAD, ID(x));
-        n->answer_phase = n->map[x];
-        return;
-    }
-    if (other->phase == RING) {
-        call(n, EXCHANGED, ID(x));
-        n->answer_phase = RING;
-        n->answer_era = other->era;
-        if (n->era > other->era && n->era > other->regroup) other->regroup = n->era;
-        return;
-    }
-    if (other->phase == OUT) /* named before the answer to its request to join came */
-        stand_on_map(other, JOINER, n->map, n->era);
-    merge_into(w, x, n->map);
-    if (n->era > other->era) other->era = n->era;
-    call(n, EXCHANGED, ID(x));
-    n->answer_phase = other->phase;
-    n->answer_era = other->era;
-    memcpy(n->answer_map, other->map, NODES);
-#ifdef PROMPT_MAPS
-    hear_exchange(w, m);
+/* ---- exchanging maps ---- */
+
+static int answers_exchange(const Node *n, const Node *other, int x) {
+    return other->phase >= FORMED || (other->phase == JOINER && is_present(n->map[x]));
+}
+
+static u8 leaving_on(const u8 *map) {
+    u8 mask = 0;
+    for (int x = 0; x < NODES; x++) mask |= (map[x] == LEAVING) << x;
+    return mask;
+}
+
+/* m sends x its map; x merges it and answers with its own. Left out where neither would learn anything. */
+static int can_exchange(const World *w, int m, int x) {
+    const Node *n = &w->node[m], *other = &w->node[x];
+    if (m == x || !forms(n) || n->call != IDLE || !is_live(n->map, x)) return 0;
+    if (!answers_exchange(n, other, x)) return 1;
+    if (other->phase == RING) return other->era >= n->era || n->era > other->regroup || leaving_on(n->map) & ~other->leavers;
+    return memcmp(n->map, other->map, NODES) || n->era != other->era;
+}
+
+static void do_regroup(World *w, int i, u8 own);
+
+/* Whether who leaves may count on us to form the ring that does without it: then the ring has to form anew. Said once: who answers that
+   from a ring of the later era knows that there are enough. */
+static int shrinks(const Node *n) {
+#ifdef BACK_TO_RING
+    (void)n;
+    return 0;
+#else
+    if (n->insists) return 0;
+    return count(n->map, is_member) > ups(n->map) && ups(n->map) < LIST + 2;
 #endif
 }
 
-static int has_others(const Node *n, int i) {
-    for (int x = 0; x < NODES; x++)
-        if (x != i && is_up(n->map, x)) return 1;
-    return 0;
-}
-
-/* See whether we are confirmed, and whether the ring has formed. */
-static void judge_map(World *w, int i) {
-    Node *n = &w->node[i];
-    if (n->phase == JOINER) {
-        if (!has_others(n, i)) step_out(w, i);
-        else if (all_in(n, i, is_live, n->holds)) {
-            n->phase = FORMED;
-            n->map[i] = UP;
-            n->same = 0;
-        }
-    }
-    if (n->phase == FORMED && ups(n->map) >= LIST + 2 && all_in(n, i, is_up, n->same)) go_ring(n, i);
+/* Who is about to leave the ring that forms, and hears that it has formed, leaves that ring. */
+static void go_ring_to_leave(World *w, int i) {
+    go_ring(&w->node[i], i);
+    do_regroup(w, i, LEAVING);
 }
 
 static void hear_exchange(World *w, int i) {
     Node *n = &w->node[i];
     Node answered = *n;
-    int peer = NODE(n->peer);
-    u8 bit = (u8)(1u << peer);
     forget_call(n);
     if (answered.answer_phase == RING) {
-        if (answered.answer_era < n->era) return;
-        if (n->phase == FORMED && has_others(n, i)) go_ring(n, i);
-        else step_out(w, i);
+        if (answered.answer_era < n->era) return; /* it has yet to notice how small the ring is */
+        if (n->phase == JOINER || !has_others(n, i)) step_out(w, i);
+        else if (shrinks(n)) {
+            advance(n, (u8)(answered.answer_era + 1));
+            n->insists = 1;
+        }
+        else if (n->map[i] == LEAVING) go_ring_to_leave(w, i);
+        else go_ring(n, i);
         return;
     }
-    /* It counts for the life to which it was given, and for the one that gave it. */
-    if (is_present(answered.answer_map[i]) && is_present(answered.answer_map[peer]) == is_present(n->map[peer])) n->holds |= bit;
+    advance(n, answered.answer_era);
     merge_into(w, i, answered.answer_map);
-    if (answered.answer_era > n->era) n->era = answered.answer_era;
-    if (!memcmp(n->map, answered.answer_map, NODES)) n->same |= bit;
-    judge_map(w, i);
+#ifdef SLOW_MAPS
+    /* It counts for the life to which it was given, and for the one that gave it. */
+    int peer = NODE(answered.peer);
+    if (needs_confirmation(n, i) && answered.answer_era >= n->era && answered.answer_map[i] == n->map[i] && answered.answer_map[peer] && is_present(answered.answer_map[peer]) == is_present(n->map[peer]))
+        n->holds |= 1u << peer;
+#endif
+    step_out_if_alone(w, i);
 }
 
 static void hear_exchange_dead(World *w, int i) {
     Node *n = &w->node[i];
-    u8 map[NODES] = {0}, known = n->answer_phase;
-    map[NODE(n->peer)] = is_present(known) ? GONE : OLD_GONE;
+    u8 map[NODES] = {0};
+    map[NODE(n->peer)] = is_present(n->answer_phase) ? GONE : OLD_GONE;
     forget_call(n);
     merge_into(w, i, map);
-    judge_map(w, i);
+    step_out_if_alone(w, i);
 }
 
-/* Joining: m puts j on its map and answers with it. */
-static void answer_forming_join(World *w, int j, int m) {
-    Node *n = &w->node[j];
+static void do_exchange(World *w, int m, int x) {
+    Node *n = &w->node[m], *other = &w->node[x];
+    if (!answers_exchange(n, other, x)) {
+        call(n, EXCHANGE_DEAD, ID(x));
+        n->answer_phase = n->map[x];
+    } else if (other->phase == RING) {
+        call(n, EXCHANGED, ID(x));
+        n->answer_phase = RING;
+        n->answer_era = other->era;
+        if (n->era > other->era) {
+            if (n->era > other->regroup) other->regroup = n->era;
+            other->leavers |= leaving_on(n->map);
+        }
+        if (n->map[x] == GONE) outdate(w, x); /* it lives on, in another life */
+    } else {
+        merge_into(w, x, n->map);
+        advance(other, n->era);
+        call(n, EXCHANGED, ID(x));
+        n->answer_phase = other->phase;
+        n->answer_era = other->era;
+        memcpy(n->answer_map, other->map, NODES);
+        step_out_if_alone(w, x);
+    }
+#ifndef SLOW_MAPS
+    if (n->call == EXCHANGE_DEAD) hear_exchange_dead(w, m);
+    else hear_exchange(w, m);
+#endif
+}
+
+/* Who has our very map may have answered so by now; what follows from the last answer is another step. */
+static void acknowledge(World *w) {
+    for (int i = 0; i < NODES; i++) {
+        Node *n = &w->node[i];
+        int personal = needs_confirmation(n, i);
+        int full = n->phase == FORMED && !personal && ups(n->map) >= LIST + 2;
+        for (int x = 0; x < NODES; x++) {
+            const Node *other = &w->node[x];
+            if (x == i || !forms(n) || !forms(other) || other->era != n->era || memcmp(other->map, n->map, NODES)) continue;
+            if (personal) n->holds |= 1u << x;
+            if (full) n->same |= 1u << x;
+        }
+        if (!personal) n->holds = 0;
+        if (!full) n->same = 0;
+    }
+}
+
+#ifdef SLOW_MAPS
+/* Of an answer on its way only the news matters. */
+static void forget_old_news(World *w) {
+    for (int i = 0; i < NODES; i++) {
+        Node *n = &w->node[i];
+        if (n->call != EXCHANGED || n->answer_phase == RING) continue;
+        int news = n->answer_era > n->era;
+        if (!news && !needs_confirmation(n, i)) n->answer_era = 0;
+        for (int x = 0; x < NODES; x++) {
+            if (n->answer_map[x] > n->map[x]) news = 1;
+            else if (!needs_confirmation(n, i) || (x != i && ID(x) != n->peer)) n->answer_map[x] = UNKNOWN;
+        }
+        if (needs_confirmation(n, i) && !(n->holds >> NODE(n->peer) & 1)) news = 1;
+        if (!news) forget_call(n);
+        else n->answer_phase = JOINER;
+        if (!needs_confirmation(n, i)) n->peer = 0;
+    }
+}
+#endif
+
+/* Whether a joiner's map names a member that lives. */
+static int knows_a_member(const World *w, int i) {
+    const u8 *map = w->node[i].map;
+    for (int x = 0; x < NODES; x++)
+        if (is_present(map[x]) && is_member(map, x) && w->node[x].phase >= FORMED) return 1;
+    return 0;
+}
+
+/* Whether i, about to leave, has yet to hear of somebody whom the former ring let in, or is the last member that a joiner knows. */
+static int strands(const World *w, int i) {
+    World then = *w;
+    clear(&then, i);
+    for (int x = 0; x < NODES; x++) {
+        if ((w->node[x].phase == RING || joining(&w->node[x])) && !is_present(w->node[i].map[x])) return 1;
+        if (w->node[x].phase == JOINER && !knows_a_member(&then, x)) return 1;
+    }
+    return 0;
+}
+
+/* The last confirmation arrives: of who joins, of who leaves, or of the map with which the ring has formed. */
+static int can_conclude(const World *w, int i) {
+    const Node *n = &w->node[i];
+    if (!forms(n)) return 0;
+    if (n->phase == JOINER || n->map[i] == LEAVING) {
+#ifdef LEAVE_UNHEARD
+        if (n->map[i] == LEAVING) return 1;
+#endif
+#ifdef JOIN_UNHEARD
+        if (n->map[i] == JOINING) return 1;
+#endif
+        return all_in(n, i, is_live, n->holds) && (n->phase == JOINER || !strands(w, i));
+    }
+#ifdef FORM_EARLY
+    return ups(n->map) >= LIST + 2;
+#else
+    return ups(n->map) >= LIST + 2 && all_in(n, i, is_live, n->same);
+#endif
+}
+
+static void do_conclude(World *w, int i) {
+    Node *n = &w->node[i];
+    if (n->phase == JOINER) {
+        n->phase = FORMED;
+        declare(n, i, UP);
+        w->former |= 1u << i;
+        w->broken = complete_maps(w, i);
+    } else if (n->map[i] == LEAVING)
+        clear(w, i);
+    else
+        go_ring(n, i);
+}
+
+/* m puts j on its map, and j begins with that. */
+static void join_forming(World *w, int j, int m) {
     u8 map[NODES] = {0};
     map[j] = JOINING;
     merge_into(w, m, map);
-    call(n, JOIN_FORMED, ID(m));
-    memcpy(n->answer_map, w->node[m].map, NODES);
-    n->answer_era = w->node[m].era;
+    stand_on_map(&w->node[j], JOINER, w->node[m].map, w->node[m].era);
+    step_out_if_alone(w, j);
 }
 
-static void hear_forming_join(World *w, int j) {
-    Node *n = &w->node[j];
-    Node answered = *n;
-    stand_on_map(n, JOINER, answered.answer_map, answered.answer_era);
-    merge_into(w, j, answered.answer_map);
-    judge_map(w, j);
-}
+/* ---- back from ring mode ---- */
 
-/* Ring mode's way back: where the list comes round, or somebody forms in a later era, all are asked, and whom they name. */
-static int names(const World *w, int i, u8 *entries) {
-    list_of(&w->node[i], i, entries);
-    entries[LIST] = predecessor_of(&w->node[i], i);
-    return LIST + 1;
-}
-
+/* Where the list comes round, or somebody forms in a later era, all are asked, and whom they name. */
 static int can_regroup(const World *w, int i) {
     const Node *n = &w->node[i];
     if (n->phase != RING || n->call != IDLE) return 0;
@@ -199,42 +334,30 @@ static int can_regroup(const World *w, int i) {
     return 0;
 }
 
-static void do_regroup(World *w, int i) {
+/* `own` is UP, or LEAVING if we are about to leave. */
+static void do_regroup(World *w, int i, u8 own) {
     Node *n = &w->node[i];
-    unsigned asked = 1u << i, found = 0;
-    u8 map[NODES] = {0}, entries[LIST + 1];
-    for (int go = 1; go;) { /* to whoever is named, until nobody new is */
-        go = 0;
-        for (int x = 0; x < NODES; x++) {
-            if (!(asked >> x & 1) || !member(w, ID(x)) || found >> x & 1) continue;
-            found |= 1u << x;
-            map[x] = UP;
-            for (int k = names(w, x, entries); k-- > 0;)
-                if (IS_NODE(entries[k]) && !(asked >> NODE(entries[k]) & 1)) {
-                    asked |= 1u << NODE(entries[k]);
-                    go = 1;
-                    if (!member(w, entries[k])) map[NODE(entries[k])] = OLD_GONE;
-                }
-        }
-    }
+    unsigned named, found = ask_around(w, i, &named);
+    u8 map[NODES] = {0};
+    for (int x = 0; x < NODES; x++)
+        if (found >> x & 1) map[x] = x == i ? own : n->leavers >> x & 1 || is_leaving(&w->node[x], x) ? LEAVING : UP;
+        else if (named >> x & 1) map[x] = OLD_GONE;
     u8 era = (u8)(n->era + 1 > n->regroup ? n->era + 1 : n->regroup);
     if (ups(map) > LIST + 1) {
         if (n->regroup > n->era) n->era = n->regroup; /* tells whoever forms that there are too many */
-        n->regroup = 0;
+        n->regroup = n->leavers = 0;
+        if (own == LEAVING) call(n, LEAVE_DUE, ID(i));
         return;
     }
     call(n, REGROUPED, ID(i));
-    n->regroup = 0;
+    n->regroup = n->leavers = 0;
     memcpy(n->answer_map, map, NODES);
     n->answer_era = era;
 }
 
-static void hear_regrouped(World *w, int i) {
-    Node *n = &w->node[i];
+static void hear_regrouped(Node *n) {
     Node answered = *n;
     stand_on_map(n, FORMED, answered.answer_map, answered.answer_era);
-    merge_into(w, i, answered.answer_map);
-    judge_map(w, i);
 }
 
 /* Only the order of eras matters: keep them small. */

@@ -2,13 +2,17 @@
 #include "chord.h"
 #include "operations.c"
 #include "forming.c"
+#include "leaving.c"
 #include "properties.c"
 
 /* ---- the steps ---- */
 
+static int may_lose(const World *w, int i, int in_flight);
+
 static int can_apply(const World *w, int i) {
     int call = w->node[i].call;
-    return call != IDLE && call != BETWEEN_DUE;
+    if (call == LEAVE_DUE) return !may_lose(w, i, 1);
+    return call != IDLE && call != BETWEEN_DUE && call != DEPARTING;
 }
 
 /* The answer, or the notification, arrives. */
@@ -23,10 +27,12 @@ static void apply(World *w, int i) {
     case NOTIFYING: forget_call(n); rectify(w, NODE(peer), ID(i)); break;
     case JOIN_ANSWERED: hear_join(n); break;
 #ifdef FORMING
-    case JOIN_FORMED: hear_forming_join(w, i); break;
     case EXCHANGED: hear_exchange(w, i); break;
     case EXCHANGE_DEAD: hear_exchange_dead(w, i); break;
-    case REGROUPED: hear_regrouped(w, i); break;
+    case REGROUPED: hear_regrouped(n); break;
+#endif
+#ifdef LEAVES
+    case LEAVE_DUE: depart(w, i); break;
 #endif
     }
     if (n->phase >= FORMED) w->former |= 1u << i;
@@ -39,12 +45,16 @@ static int can_join(const World *w, int j, int m) {
     return w->budget > 0 || !(w->former >> j & 1);
 }
 
-static void drop_former(Node *n, u8 dead) {
+/* An answer counts only if the list is still the one for which it was asked for. */
+static void drop_from_list(Node *n, u8 dead) {
     u8 before[LIST];
     memcpy(before, n->list, LIST);
     drop(n, dead);
-    /* An answer counts only if the list is still the one for which it was asked for. */
     if (memcmp(before, n->list, LIST) && n->call >= SUCCESSOR_ANSWERED && n->call <= BETWEEN_DEAD) forget_call(n);
+}
+
+static void drop_former(Node *n, u8 dead) {
+    drop_from_list(n, dead);
     /* Nor does what is under way of a former life that stood on no list. */
     if (n->call >= BETWEEN_DUE && n->call <= BETWEEN_DEAD && n->peer == dead) forget_call(n);
 }
@@ -62,7 +72,7 @@ static void do_join(World *w, int j, int m) {
 #ifdef FORMING
     outdate(w, j); /* each attempt is another life */
     if (other->phase == FORMED) {
-        answer_forming_join(w, j, m);
+        join_forming(w, j, m);
         return;
     }
 #endif
@@ -82,27 +92,34 @@ static void clear(World *w, int i) {
 #endif
 }
 
-/* The failures that the promise covers. */
-static int can_fail(const World *w, int i) {
-    if (w->budget == 0) return 0;
-    if (w->node[i].phase < FORMED) return joining(&w->node[i]) || w->node[i].phase == JOINER;
+/* Whether the promise does not cover that i is gone. */
+static int may_lose(const World *w, int i, int in_flight) {
     World then = *w;
     clear(&then, i);
 #ifdef FORMING
-    if (!anybody(&then, RING)) {
+    int ring = anybody(&then, RING);
+    for (int k = 0; k < NODES; k++) ring |= joining(&then.node[k]) || (then.node[k].call == EXCHANGED && then.node[k].answer_phase == RING);
+    if (!ring) {
         int left = 0, most = 0;
         for (int k = 0; k < NODES; k++) {
-            left += then.node[k].phase == FORMED;
+            left += then.node[k].phase == FORMED && then.node[k].map[k] == UP;
+            if (then.node[k].phase == JOINER && !knows_a_member(&then, k)) return 1;
             if (ups(then.node[k].map) > most) most = ups(then.node[k].map);
             if (ups(then.node[k].answer_map) > most) most = ups(then.node[k].answer_map);
         }
-        return left > LIST || (left > 0 && most < LIST + 2);
+        return !(left > LIST || (left > 0 && most < LIST + 2));
     }
 #endif
+    return invariant(&then, in_flight) != HOLDS;
+}
+
+static int can_fail(const World *w, int i) {
+    if (w->budget == 0) return 0;
+    if (w->node[i].phase < FORMED) return joining(&w->node[i]) || w->node[i].phase == JOINER;
 #ifdef MEAN_FAILURES
-    return invariant(&then, 0) == HOLDS;
+    return !may_lose(w, i, 0);
 #else
-    return invariant(&then, 1) == HOLDS;
+    return !may_lose(w, i, 1);
 #endif
 }
 
@@ -119,7 +136,7 @@ static void turn(World *w, int i) {
     for (int k = 0; k < 8; k++) {
         if (can_apply(w, i)) apply(w, i);
 #ifdef FORMING
-        else if (!regrouped && can_regroup(w, i)) do_regroup(w, i), regrouped = 1;
+        else if (!regrouped && can_regroup(w, i)) do_regroup(w, i, UP), regrouped = 1;
 #endif
         else if (can_ask(w, i)) do_ask(w, i);
         for (int j = 0; j < NODES; j++)
@@ -131,7 +148,9 @@ static void turn(World *w, int i) {
         if (can_apply(w, i)) apply(w, i);
         if (can_exchange(w, i, x)) do_exchange(w, i, x);
         if (can_apply(w, i)) apply(w, i);
+        acknowledge(w);
     }
+    if (can_conclude(w, i)) do_conclude(w, i);
     if (can_apply(w, i)) apply(w, i);
 #endif
 }
@@ -150,13 +169,17 @@ static int settles(const World *w) {
 static int quiet(const World *w) {
     for (int i = 0; i < NODES; i++)
         if (w->node[i].call != IDLE || w->node[i].asked != NOWHERE) return 0;
+#ifdef FORMING
+    for (int i = 0; i < NODES; i++) /* maps only grow, so these end as well */
+        for (int x = 0; x < NODES; x++)
+            if (w->node[x].phase != RING && can_exchange(w, i, x)) return 0;
+#endif
     return 1;
 }
 
 static void judge(World *w) {
     if (w->broken) return;
     if (!anybody(w, RING) && !anybody(w, FORMED)) w->broken = NO_RING;
-    if (!w->broken) w->broken = complete_maps(w);
     if (!w->broken && anybody(w, RING)) {
 #ifndef DAMAGE
         w->broken = invariant(w, 0);
@@ -187,7 +210,8 @@ static void canonical(World *w) {
             }
             n->predecessor = turned(n->predecessor, by);
             if (n->call != IDLE) n->peer = turned(n->peer, by);
-            if (n->call == SUCCESSOR_ANSWERED) n->answer_predecessor = turned(n->answer_predecessor, by);
+            if (n->call == DEPARTING) n->answer[0] = turned_mask(n->answer[0], by);
+            if (n->call == SUCCESSOR_ANSWERED || n->call == DEPARTING) n->answer_predecessor = turned(n->answer_predecessor, by);
             n->candidate = turned(n->candidate, by);
             n->asked = turned(n->asked, by);
 #ifdef FORMING
@@ -197,6 +221,7 @@ static void canonical(World *w) {
             }
             n->holds = turned_mask(n->holds, by);
             n->same = turned_mask(n->same, by);
+            n->leavers = turned_mask(n->leavers, by);
 #endif
         }
         t.former = turned_mask(w->former, by);
@@ -218,7 +243,7 @@ static void tell_list(const u8 *list, u8 predecessor) {
 
 #ifdef FORMING
 static void tell_map(const u8 *map) {
-    static const char *known[] = {"", "-old-joining", "-old", "-old-gone", "-joining", "", "-gone"};
+    static const char *known[] = {"", "-old-joining", "-old", "-old-leaving", "-old-gone", "-joining", "", "-leaving", "-gone"};
     if (!map) return;
     Printf(" {");
     for (int k = 0; k < NODES; k++)
@@ -230,7 +255,7 @@ static void tell_map(const u8 *map) {
 /* Printed only when spin replays a trail: the step, then every node that is not plainly out. */
 static void tell(const World *w, const char *step) {
     static const char *calls[] = {"", "successor answered", "successor dead", "will ask", "between answered", "between dead", "notifies", "join answered",
-        "join answered", "exchanged", "exchange dead", "regrouped"};
+        "will leave", "departed", "regrouped", "exchanged", "exchange dead"};
     static const char *phases[] = {"out", "joiner", "forming", "ring"};
     Printf("%s\n", step);
     for (int i = 0; i < NODES; i++) {
@@ -246,7 +271,7 @@ static void tell(const World *w, const char *step) {
             if (n->call == SUCCESSOR_ANSWERED || n->call == BETWEEN_ANSWERED || n->call == JOIN_ANSWERED) tell_list(n->answer, n->answer_predecessor);
 #ifdef FORMING
             if (n->call == EXCHANGED) Printf(" %s", phases[n->answer_phase]);
-            tell_map(n->call >= JOIN_FORMED ? n->answer_map : 0);
+            tell_map(n->call >= REGROUPED ? n->answer_map : 0);
 #endif
         }
         if (n->asked != NOWHERE) Printf("  | found %d dead for %d", NODE(n->asked), NODE(n->candidate));
@@ -259,6 +284,10 @@ static void after(World *w) {
     if (w->broken) Printf("BROKEN: %s\n", properties[w->broken]);
     if (w->budget == UNBOUNDED) w->former = 0;
 #ifdef FORMING
+    acknowledge(w);
+#ifdef SLOW_MAPS
+    forget_old_news(w);
+#endif
     renumber_eras(w);
 #endif
 #ifdef SYMMETRY
@@ -275,7 +304,6 @@ static void begin(World *w, unsigned members, int budget) {
         if (!(members >> i & 1)) continue;
         n->phase = FORMED;
         for (int k = 0; k < NODES; k++) n->map[k] = members >> k & 1 ? UP : UNKNOWN;
-        n->holds = n->same = members;
         n->era = 1;
     }
 #else

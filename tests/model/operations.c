@@ -15,7 +15,7 @@ static u8 past(u8 entry) { return entry == NOWHERE ? NOWHERE : (u8)(entry | 1); 
 
 static int member(const World *w, int entry) { return IS_NODE(entry) && w->node[NODE(entry)].phase >= FORMED; }
 
-static int joining(const Node *n) { return n->phase == OUT && (n->call == JOIN_FORMED || n->call == JOIN_ANSWERED); }
+static int joining(const Node *n) { return n->phase == OUT && n->call == JOIN_ANSWERED; }
 
 static void forget_call(Node *n) {
     n->call = IDLE;
@@ -34,19 +34,26 @@ static void call(Node *n, int call, u8 peer) {
 }
 
 #ifdef FORMING
-static int is_live(const u8 *map, int i) { return map[i] == JOINING || map[i] == UP || map[i] == OLD_JOINING || map[i] == OLD_UP; }
+static int is_present(u8 known) { return known >= JOINING; }
 
-/* Who is counted as a member. */
+/* How far its life has come, whichever life that is. */
+static int standing(u8 known) { return is_present(known) || known == UNKNOWN ? known : known + GONE - OLD_GONE; }
+
+static int is_live(const u8 *map, int i) { return map[i] != UNKNOWN && standing(map[i]) != GONE; }
+
+/* Who answers as a member. */
+static int is_member(const u8 *map, int i) { return standing(map[i]) == UP || standing(map[i]) == LEAVING; }
+
+/* Who is counted when the ring forms. */
 static int is_up(const u8 *map, int i) {
 #ifdef COUNT_JOINERS
     return is_live(map, i);
+#elif defined(COUNT_LEAVERS)
+    return is_member(map, i);
 #else
-    return map[i] == UP || map[i] == OLD_UP;
+    return standing(map[i]) == UP;
 #endif
 }
-
-/* Whether it is the present life of the node of which this is known. */
-static int is_present(u8 known) { return known >= JOINING; }
 #endif
 
 /* The list and the predecessor that a member answers with. */
@@ -55,7 +62,7 @@ static void list_of(const Node *n, int i, u8 *list) {
     if (n->phase == FORMED) {
         int k = 0;
         for (int at = (i + 1) % NODES; at != i && k < LIST; at = (at + 1) % NODES)
-            if (is_up(n->map, at)) list[k++] = ID(at);
+            if (is_member(n->map, at)) list[k++] = ID(at);
         for (; k < LIST; k++) list[k] = k ? past(list[k - 1]) : past(ID(i));
         return;
     }
@@ -68,7 +75,7 @@ static u8 predecessor_of(const Node *n, int i) {
 #ifdef FORMING
     if (n->phase == FORMED) {
         for (int at = (i + NODES - 1) % NODES; at != i; at = (at + NODES - 1) % NODES)
-            if (is_up(n->map, at)) return ID(at);
+            if (is_member(n->map, at)) return ID(at);
         return ID(i);
     }
 #endif
@@ -157,6 +164,7 @@ static void notify(Node *n, u8 successor) {
 
 #ifdef FORMING
 static void merge_into(World *w, int i, const u8 *map);
+static void do_exchange(World *w, int m, int x);
 #endif
 
 /* A notification arrives at i: adopt who is nearer; otherwise ask whether the old predecessor lives. */
@@ -167,6 +175,7 @@ static void rectify(World *w, int i, u8 new) {
         u8 map[NODES] = {0};
         map[NODE(new)] = member(w, new) ? UP : OLD_UP;
         merge_into(w, i, map);
+        if (n->map[NODE(new)] == GONE && n->call == IDLE) do_exchange(w, i, NODE(new)); /* we took it for dead, and have yet to hear that it stands on a ring */
     }
 #endif
     if (n->phase != RING || n->predecessor == new || ID(i) == new) return;
@@ -211,6 +220,7 @@ static void hear_successor(Node *n, int i) {
 #else
     take(n, i, successor, n->answer);
     if (nearer) call(n, BETWEEN_DUE, beyond);
+    else if (beyond == ID(i)) forget_call(n); /* it takes us for its predecessor already */
     else notify(n, successor);
 #endif
 }
