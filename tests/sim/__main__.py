@@ -42,7 +42,7 @@ def play_scenarios(given: Sequence[str]) -> int:
     for name in arguments.scenarios or promised_by(arguments.dht):
         began = time.process_time()
         usual = SCENARIOS[name].size
-        size = max(arguments.size or arguments.times * usual, SCENARIOS[name].least)
+        size = max(arguments.size or min(arguments.times * usual, SCENARIOS[name].most.get(arguments.dht, 1 << 20)), SCENARIOS[name].least)
         reports = [play(name, seed, size, hosts=arguments.hosts, dht=arguments.dht) for seed in seeds]
         bad = [report for report in reports if not report.ok]
         low = below_floor(reports) if size >= usual else []  # in fewer servers each fault is felt by a greater share

@@ -30,6 +30,8 @@ class Scenario:
     size: int = 60
     least: int = 1
     """The fewest servers with which it makes sense."""
+    most: Mapping[str, int] = field(default_factory=dict)
+    """The most with which it is promised, by DHT: docs/guides/guarantees.md says why."""
     seeds: int = 3
     """How many the tests play."""
     sure: float = 0.99

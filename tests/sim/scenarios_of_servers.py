@@ -144,7 +144,13 @@ _SURE_IN_ORDER: Final = 0.96
 """The same sets lose one after the other, so that now and then most of those whom a reader asks have just left."""
 
 
-@scenario("S4o", "In the order of their positions, one way or the other, they leave until one is left.", size=30, sure=_SURE_IN_ORDER)
+@scenario(
+    "S4o",
+    "In the order of their positions, one way or the other, they leave until one is left.",
+    size=30,
+    most={"kad": 30},
+    sure=_SURE_IN_ORDER,
+)
 async def everybody_leaves_in_order(world: World) -> None:
     names = names_of("order", 10)
     await world.put_all(names)
