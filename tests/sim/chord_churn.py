@@ -53,7 +53,7 @@ class RingChurnPlan:
     """What to simulate."""
 
     nodes: int = 1000
-    rates: tuple[float, ...] = (0.05, 0.20, 0.40)
+    rates: tuple[float, ...] = tuple(TABLE_III)
     """Joins per second, and as many leaves."""
     seeds: int = 5
     lookups: int = 2000

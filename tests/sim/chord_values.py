@@ -40,7 +40,7 @@ class ValuePlan:
     """What to simulate."""
 
     nodes: int = 1000
-    rates: tuple[float, ...] = (0.05, 0.40)
+    rates: tuple[float, ...] = tuple(TABLE_III)
     """Joins per second, and as many leaves."""
     seeds: int = 5
     reads: int = 1000
