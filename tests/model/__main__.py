@@ -53,9 +53,9 @@ def _events(count: int) -> str:
     return f"at most {count} failures, leaves or rejoins"
 
 
-def _breaks(name: str, bounds: str, defines: str) -> Run:
+def _breaks(name: str, bounds: str, defines: str, nodes: int = 4) -> Run:
     """What is to break, found by the shortest way."""
-    return Run(name=name, bounds=bounds, nodes=4, defines=defines, search="-DBFS", breaks=True, quick=True)
+    return Run(name=name, bounds=bounds, nodes=nodes, defines=defines, search="-DBFS", breaks=True, quick=True)
 
 
 def _with(run: Run, *defects: str) -> list[Run]:
@@ -117,6 +117,10 @@ RUNS = [
         ),
         "FORM_EARLY",
     ),
+    *_with(
+        Run(name="joins-5", bounds="three form, two join; nobody fails", nodes=5, defines=f"{_FORMING} -DSTART=7 -DBUDGET=0", quick=True),
+        "COUNT_JOINERS",
+    ),
     *_with(Run(name="ring-4", bounds=_ANY, nodes=4, defines=_SAVING, quick=True), "ADOPT_UNASKED"),
     *_with(Run(name="ring-4-whole", bounds=f"{_ANY}; idle queries too", nodes=4, defines="-DSYMMETRY"), "ADOPT_UNASKED"),
     *_with(
@@ -159,6 +163,12 @@ RUNS = [
             options=_SAMPLE,
         ),
         "ADOPT_UNASKED",
+    ),
+    _breaks(
+        "forming-5:without-joiners",
+        "the ring forms though who joins has not confirmed the map",
+        f"{_FORMING} -DSTART=7 -DBUDGET=1 -DWITHOUT_JOINERS",
+        nodes=5,
     ),
     _breaks("original", "the original's operations, until the invariant breaks", "-DORIGINAL"),
     _breaks("original-lost", "the same, until nothing repairs it", "-DORIGINAL -DDAMAGE"),

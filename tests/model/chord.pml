@@ -8,23 +8,33 @@
  * As in the protocol:
  * - A query is answered from what the other node is then; what follows from the answer happens when it arrives, any time later, even
  *   after the one who answered, or was found dead, has died, restarted or joined again. So it is with a notification, the answer to a
- *   request to join, an exchange of maps, the proof that a predecessor is dead, and the round of questions that finds a ring small.
- * - A node has one round of upkeep under way, and drops an answer to it if its list changed since.
+ *   request to join a ring, the proof that a predecessor is dead, and the round of questions that finds a ring small.
+ * - A node has one round of upkeep under way, and drops an answer to it if its list changed since. It notifies nobody who takes it for
+ *   its predecessor already.
  * - A node that failed may come back; each attempt to join is another life, and what is known of earlier ones is known to be of those.
+ * - Who leaves asks all around, or says so on the map, and goes when it may (LEAVES).
+ *
+ * Forming members exchange maps in one step, and confirm without one: who has the very same map, in the same era, may have answered so.
+ * What follows from the last confirmation (a member, the ring, gone) is a step of its own, any time later. SLOW_MAPS: what an exchange
+ * brings that is new, that the ring has formed, and that somebody is dead arrive any time later as well.
  *
  * Left out:
- * - Silence is death: nobody who lives is taken for dead (though an old proof of death may arrive late), and no reply is lost.
+ * - Silence is death: nobody who lives is taken for dead (though an old proof of death may arrive late), and no reply is lost. So nobody
+ *   who lives finds its own life gone.
  * - A failure leaves every member a live successor and r + 1 members skipped by no list, whether the answers on their way have arrived
- *   or not: Zave's assumption, for answers that take time. MEAN_FAILURES does not count answers on their way. In a ring that forms any
- *   node may fail but the last, until somebody's map has r + 2 nodes: then three must be left.
+ *   or not: Zave's assumption, for answers that take time. MEAN_FAILURES does not count answers on their way. Whom a map has in a former
+ *   life, it skips. In a ring that forms, with nobody on a ring or about to be, any node may fail but the last and but the last member that
+ *   a joiner knows, until somebody's map has r + 2 nodes: then three must be left that stay.
+ * - A leave from a ring of r + 3 or more is under the same assumption. One by the map is under none but that no joiner is orphaned, and
+ *   that nobody stands on the former ring, or is about to, of whom the leaver has yet to hear. Who loses patience fails.
  * - Finding whom to ask to be let in: any member may be asked, and refuses if it is not the right one.
- * - A query reaches the other at once; that the reply takes long is what matters. A node exchanges maps with one other at a time, and
- *   a round of questions around a small ring is answered at one instant. PROMPT_MAPS lets forming members' maps arrive at once.
+ * - A query reaches the other at once; that the reply takes long is what matters. A round of questions around a small ring is answered at
+ *   one instant. A joiner has the map of the ring that forms at once: who learns of it later would be named by an exchange before.
  * - QUIET leaves out queries that change nothing and of which the notification changes nothing.
- * - Of lives, that two differ and which is the present one; all that are over count as one. Of eras, their order.
+ * - Of lives, that two differ and which is the present one; all that are over count as one, and lists do not tell them apart. Of eras, their
+ *   order.
  * - Where damage is not looked past (DAMAGE), nothing cuts a list at its owner, as the protocol does: that it was needed is a breach.
- * - Graceful leaves (and so nobody says of itself that it is leaving), two rings and how they merge, what happens once a whole list has
- *   died (which is judged a breach), fingers, records.
+ * - Two rings and how they merge, what happens once a whole list has died (which is judged a breach), fingers, records.
  */
 
 c_decl { \#include "chord.h" };

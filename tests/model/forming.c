@@ -292,6 +292,8 @@ static int can_conclude(const World *w, int i) {
     }
 #ifdef FORM_EARLY
     return ups(n->map) >= LIST + 2;
+#elif defined(WITHOUT_JOINERS)
+    return ups(n->map) >= LIST + 2 && all_in(n, i, is_up, n->same);
 #else
     return ups(n->map) >= LIST + 2 && all_in(n, i, is_live, n->same);
 #endif
