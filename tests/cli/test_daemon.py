@@ -220,7 +220,7 @@ def test_the_api_refuses_what_it_does_not_know(tmp_path: Path) -> None:
 
 def test_the_api_has_the_paths_and_fields_that_are_documented(tmp_path: Path) -> None:
     rows = [row for row in table_rows(DOCS / "json.md") if row[0].startswith(("`GET", "`POST"))]
-    assert len(rows) == 18
+    assert len(rows) == 19
     with daemon(tmp_path / "home") as running:
         for request, fields, answer in rows:
             status, document = ask(running, request.strip("`"), '{"nope": 1}' if fields else "")
