@@ -9,7 +9,7 @@ from peerstack.dht.replica.contacts import Contact
 from peerstack.dht.replica.peers import ContactReader, encode_peer
 from peerstack.errors import InvalidMessage
 from peerstack.rpc.data_messages import Fields
-from peerstack_chord.forming import MAP_ENTRIES_PER_PLACE
+from peerstack_chord.member_map import MAP_ENTRIES_PER_PLACE
 from peerstack_chord.messages import Entry, Status, Verdict
 from peerstack_chord.place import MAX_INCARNATION
 from peerstack_chord.ring import Member, Mode, State

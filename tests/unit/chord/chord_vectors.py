@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from peerstack_chord.codec import Codec
-from peerstack_chord.forming import MemberMap
+from peerstack_chord.member_map import MemberMap
 from peerstack_chord.messages import (
     Depart,
     Entry,

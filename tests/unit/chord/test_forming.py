@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import random
-from dataclasses import replace
 from functools import partial
 from itertools import combinations, permutations
 
@@ -9,65 +8,19 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from peerstack_chord import ring
-from peerstack_chord.forming import MemberMap
 from peerstack_chord.messages import Entry, ExchangeMap, MapReply, NotMember, Status
-from peerstack_chord.ring import Member, Mode
+from peerstack_chord.ring import Mode
 
 from peerstack.dht.replica.contacts import Contact
 from peerstack.dht.replica.messages import Reply, Request
 from peerstack.dht.replica.seam import RpcDone
 from tests.unit.chord.ring_world import Node, World, contact, form, member
 
-ENTRIES = st.lists(
-    st.builds(lambda key, life, standing: Entry(member(key, life), standing), st.integers(0, 5), st.integers(1, 3), st.sampled_from(Status))
-)
-
-
-def merged(*parts: list[Entry]) -> tuple[Entry, ...]:
-    found = MemberMap(100)
-    for part in parts:
-        found.merge(part)
-    return found.entries
-
 
 def knows_all(world: World) -> bool:
     """Whether every live member's map holds every live member."""
     live = {node.ring.place.own for node in world.live() if node.ring.place.is_member}
     return all(node.ring._forming is None or live <= set(node.ring._forming.map.live) for node in world.live() if node.ring.place.is_member)
-
-
-@given(ENTRIES, ENTRIES, ENTRIES)
-def test_maps_merge_in_any_order_and_any_number_of_times(a: list[Entry], b: list[Entry], c: list[Entry]) -> None:
-    assert merged(a, b, c) == merged(c, a, b, a) == merged([*merged(b, c)], a)
-
-
-@given(ENTRIES, ENTRIES)
-def test_two_maps_have_one_digest_if_and_only_if_neither_would_change_the_other(a: list[Entry], b: list[Entry]) -> None:
-    one, other = MemberMap(100), MemberMap(100)
-    one.merge(a)
-    other.merge(b)
-    same = one.digest == other.digest
-    assert same == (merged(a) == merged(b)) == (not one.merge(other.entries) and not other.merge(one.entries))
-
-
-def test_a_digest_says_nothing_of_addresses() -> None:
-    here, moved = MemberMap(100), MemberMap(100)
-    here.merge([Entry(member(1))])
-    moved.merge([Entry(Member(replace(contact(1), addresses=(b"elsewhere",)), 1))])
-    assert here.digest == moved.digest
-
-
-def test_of_two_lives_the_higher_counts_and_of_one_that_it_is_over() -> None:
-    assert merged([Entry(member(1, 2))], [Entry(member(1, 1), Status.GONE)]) == (Entry(member(1, 2)),)
-    assert merged([Entry(member(1, 2))], [Entry(member(1, 2), Status.GONE)]) == (Entry(member(1, 2), Status.GONE),)
-
-
-def test_a_map_is_bounded_and_the_living_take_the_place_of_the_gone() -> None:
-    members = MemberMap(3, lambda each: each.incarnation < 1 << 62)
-    members.merge([Entry(member(1)), Entry(member(2), Status.GONE), Entry(member(3)), Entry(member(4), Status.GONE), Entry(member(5))])
-    assert [entry.member.key for entry in members.entries] == [1, 3, 5]
-    members.merge([Entry(member(6)), Entry(member(7, 1 << 62))])
-    assert [entry.member.key for entry in members.entries] == [1, 3, 5]
 
 
 @pytest.mark.parametrize("r", [2, 3, 4])

@@ -7,8 +7,8 @@ import re
 import pytest
 from peerstack_chord.codec import MAX_CLOSER, Codec
 from peerstack_chord.codec_parts import MAX_ENTRIES, MAX_ERA, MAX_MEMBER_BYTES, MAX_R
-from peerstack_chord.forming import MAP_ENTRIES_PER_PLACE
 from peerstack_chord.lookup_rules import LookupRules
+from peerstack_chord.member_map import MAP_ENTRIES_PER_PLACE
 from peerstack_chord.pb.chord_pb2 import Entry, Message
 from peerstack_chord.place import MAX_INCARNATION
 
