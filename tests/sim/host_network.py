@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -13,29 +13,25 @@ from peerstack_chord.node import ChordNode
 from peerstack_kad import Kademlia
 from peerstack_kad.node import KademliaNode
 
-from peerstack import Host, PeerId, PrivateKey, preset
+from peerstack import Host, PrivateKey, preset
 from peerstack.dht.clock import to_microseconds
-from peerstack.dht.contract import Dht
 from peerstack.dht.parameters import NetworkParameters
-from peerstack.dht.replica.contacts import Contact, key_of
-from peerstack.dht.replica.geometry import Geometry, closest
+from peerstack.dht.replica.contacts import Contact
+from peerstack.dht.replica.geometry import Geometry
 from peerstack.dht.replica.node import DhtNode
 from peerstack.dht.replica.persistence import NodeState
 from peerstack.dht.store import MemoryStorage, MemoryStore, RecordStore, Rules
-from peerstack.dht_plugin.calls import DhtCalls
 from peerstack.dht_plugin.plugin import DhtPlugin
-from peerstack.errors import Closed, DeadlineExceeded
+from peerstack.errors import Closed
 from peerstack.net.memory import MemoryNetwork, MemoryTransport
-from peerstack.testing.dht_conformance import DhtNetwork
 from peerstack.testing.virtual_time import seeded_environment, wall_clock
 from tests.sim.chord_network import SimulatedChord, stand_of
 from tests.sim.history import Snapshot
 from tests.sim.kad_network import SimulatedKademlia, table_of
-from tests.sim.node_network import NodeOptions
+from tests.sim.numbered_network import NodeOptions, Numbered, NumberedNetwork
 
 __all__ = ["HostNetwork", "HostNode"]
 
-_FIRST_CLIENT = 1_000_000
 _LATENCY_S = (0.005, 0.02)
 _CONTACTS = 3
 
@@ -100,7 +96,7 @@ class _OpenRequests:
     """Not counted."""
 
 
-class HostNode(DhtCalls):
+class HostNode(Numbered):
     """One host with a DHT's plugin."""
 
     def __init__(self, network: HostNetwork, number: int, options: NodeOptions, *, serving: bool = True, incarnation: int = 0) -> None:
@@ -150,6 +146,11 @@ class HostNode(DhtCalls):
         return self._up
 
     @property
+    def is_ready(self) -> bool:
+        """Whether its word counts."""
+        return self._up and self.node.ready
+
+    @property
     def address(self) -> str:
         """Where it is reached."""
         return f"/memory/{self.number + 1}/p2p/{self.key.peer_id}"
@@ -173,33 +174,25 @@ class HostNode(DhtCalls):
         await self._host.close()
 
 
-class HostNetwork(DhtNetwork):
+class HostNetwork(NumberedNetwork[HostNode]):
     """A network of hosts.
 
     Attributes:
         seed: Same seed, same run.
         parameters: The network's.
         dht_name: Of its plugin.
-        geometry: Who is close to what.
         memory: What they run on.
         messages: Not counted.
         trace: Not kept.
-        nodes: Servers, by number.
-        clients: Hosts that serve nobody.
-        by_peer: All of them.
     """
 
     def __init__(self, seed: int, *, parameters: NetworkParameters, dht: str = "kad") -> None:
         self.seed = seed
         self.dht_name = dht
-        self.geometry = _GEOMETRIES[dht]
-        self.parameters = parameters
+        super().__init__(parameters)
         self.memory = MemoryNetwork(seed=seed, latency_s=_LATENCY_S)
         self.messages = MessageCount()
         self.trace = ""
-        self.nodes: list[HostNode] = []
-        self.clients: list[HostNode] = []
-        self.by_peer: dict[PeerId, HostNode] = {}
         self._disks: dict[int, _Disk] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -207,23 +200,6 @@ class HostNetwork(DhtNetwork):
         """Start `size` servers, one after the other."""
         for number in range(size):
             await self.add(options(number))
-
-    @property
-    def size(self) -> int:
-        """Servers ever started."""
-        return len(self.nodes)
-
-    def up(self) -> list[int]:
-        """Servers that run and are not leaving."""
-        return [node.number for node in self.nodes if node.is_up and not node.node.engine.holder.leaving]
-
-    def dht(self, number: int) -> HostNode:
-        """A server, or a client by its number."""
-        return self.clients[number - _FIRST_CLIENT] if number >= _FIRST_CLIENT else self.nodes[number]
-
-    def peer_id(self, number: int) -> PeerId:
-        """Its peer id."""
-        return self.nodes[number].contact.peer_id
 
     def contacts_of(self, number: int) -> list[str]:
         """Who is at hand for a host that starts."""
@@ -237,38 +213,10 @@ class HostNetwork(DhtNetwork):
         disk.store = options.store
         return disk
 
-    def start(self, options: NodeOptions | None = None) -> HostNode:
-        """Start a server without waiting for it."""
-        node = HostNode(self, len(self.nodes), options or NodeOptions())
-        self.nodes.append(node)
-        self._begin(node)
-        return node
-
-    async def add(self, options: NodeOptions | None = None) -> int:
-        """Start a server and wait until its word counts."""
-        node = self.start(options)
-        await self._until_ready(node)
-        return node.number
-
-    async def add_client(self) -> Dht:
-        """Start a client."""
-        node = HostNode(self, _FIRST_CLIENT + len(self.clients), NodeOptions(), serving=False)
-        self.clients.append(node)
-        self._begin(node)
-        await self._until_ready(node)
-        return node
-
     async def crash(self, number: int) -> None:
         """Kill a server and its machine."""
         self.memory.crash(self.nodes[number].name, reset=False)
         await self.nodes[number].crash()
-
-    async def revive(self, number: int, options: NodeOptions, *, wait: bool = True) -> None:
-        """Start a server again, under its identity."""
-        node = self.nodes[number] = HostNode(self, number, options, incarnation=self.nodes[number].incarnation + 1)
-        self._begin(node)
-        if wait:
-            await self._until_ready(node)
 
     async def restart(self, number: int) -> None:
         """Start it again with an empty store; wait until its word counts."""
@@ -280,12 +228,7 @@ class HostNetwork(DhtNetwork):
             before = self.nodes[number]
             await self.revive(number, replace(before.options, store=before.store), wait=False)
         for number in numbers:
-            await self._until_ready(self.nodes[number])
-
-    async def leave(self, number: int) -> None:
-        """Leave gracefully."""
-        await self.nodes[number].leave()
-        self.go(number)
+            await self.until_ready(self.nodes[number])
 
     def go(self, number: int) -> None:
         """Take a server that has left away."""
@@ -306,11 +249,6 @@ class HostNetwork(DhtNetwork):
             if node.is_up:
                 await node.close()
 
-    def responsible(self, position: int, servers: Iterable[int], count: int) -> list[int]:
-        """The servers closest to a position, by brute force."""
-        by_key = {key_of(self.peer_id(number)): number for number in servers}
-        return [by_key[key] for key in closest(self.geometry, by_key, position, count)]
-
     def take_down(self, snapshot: Snapshot) -> None:
         """Add to a snapshot what each server that runs knows of the others."""
         numbers = {peer: node.number for peer, node in self.by_peer.items()}
@@ -321,18 +259,20 @@ class HostNetwork(DhtNetwork):
             elif isinstance(node, ChordNode):
                 snapshot.stands.append(stand_of(node, number, numbers))
 
-    def _begin(self, node: HostNode) -> None:
-        self.by_peer[node.contact.peer_id] = node
+    @property
+    def geometry(self) -> Geometry:
+        """Who is close to what."""
+        return _GEOMETRIES[self.dht_name]
+
+    def make(self, number: int, options: NodeOptions, *, serving: bool = True, incarnation: int = 0) -> HostNode:
+        """Make a server or a client, without starting it."""
+        return HostNode(self, number, options, serving=serving, incarnation=incarnation)
+
+    def begin(self, node: HostNode) -> None:
+        """Open the host."""
         self._spawn(node.start())
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.ensure_future(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-    async def _until_ready(self, node: HostNode) -> None:
-        deadline = asyncio.get_running_loop().time() + 3 * self.parameters.forget_s
-        while not (node.is_up and node.node.ready):
-            if asyncio.get_running_loop().time() > deadline:
-                raise DeadlineExceeded("a host is not ready")
-            await asyncio.sleep(0.05)

@@ -6,58 +6,31 @@ import asyncio
 import hashlib
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
 from peerstack.dht.clock import to_microseconds
-from peerstack.dht.contract import Dht
 from peerstack.dht.namespaces import Namespaces
 from peerstack.dht.parameters import NetworkParameters
 from peerstack.dht.replica.contacts import Contact
-from peerstack.dht.replica.geometry import Geometry, closest
+from peerstack.dht.replica.geometry import Geometry
 from peerstack.dht.replica.messages import Reply, Request
 from peerstack.dht.replica.node import DhtNode
 from peerstack.dht.replica.persistence import NodeState
 from peerstack.dht.replica.seam import Rpc, RpcDone
 from peerstack.dht.replica.settings import NodeParts, NodeSettings
-from peerstack.dht.store import MemoryStore, RecordStore, Rules, StoreLimits
-from peerstack.dht_plugin.calls import DhtCalls
-from peerstack.errors import Closed, DeadlineExceeded, PeerstackError
+from peerstack.dht.store import MemoryStore, Rules, StoreLimits
+from peerstack.errors import Closed, PeerstackError
 from peerstack.identity import PeerId, PrivateKey
-from peerstack.testing.dht_conformance import DhtNetwork
 from peerstack.testing.message_network import LinkModel, MessageNetwork
 from peerstack.testing.virtual_time import EPOCH, Timer, VirtualTimeLoop
 from tests.sim.history import Snapshot
+from tests.sim.numbered_network import NodeOptions, Numbered, NumberedNetwork, Serve
 
 __all__ = ["LoopOutside", "NetworkNode", "NodeOptions", "ScenarioNetwork", "Serve", "SimulatedNetwork"]
 
 NodeT = TypeVar("NodeT", bound=DhtNode)
-
-Serve = Callable[["NetworkNode[Any]", Contact, Request, Callable[[Reply], None]], bool]
-"""``(node, sender, request, respond)`` -> whether it answered in the node's stead: how a malicious node behaves."""
-
-_FIRST_CLIENT = 1_000_000
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class NodeOptions:
-    """What one node has of its own."""
-
-    identity: PrivateKey | None = None
-    skew_s: float = 0.0
-    """How far its wall clock is ahead."""
-    store: RecordStore | None = None
-    """Its disk; None is a new and empty one."""
-    state: NodeState | None = None
-    """What it remembers beside its records; None is nothing."""
-    limits: StoreLimits | None = None
-    namespaces: Namespaces | None = None
-    """What it serves; None is what the network serves."""
-    behaviour: Serve | None = None
-    disjoint_paths: int = 1
-    parallelism: int = 10
-    """Requests of one lookup under way at once."""
 
 
 class LoopOutside:
@@ -157,7 +130,7 @@ class _WatchedRpc:
         self._rpc.request(peer, message, timeout, answered)
 
 
-class NetworkNode(DhtCalls, Generic[NodeT]):
+class NetworkNode(Numbered, Generic[NodeT]):
     """One node on a message network.
 
     Attributes:
@@ -212,6 +185,11 @@ class NetworkNode(DhtCalls, Generic[NodeT]):
         """Whether it runs."""
         return self._up
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether its word counts."""
+        return self.node.ready
+
     def stop(self) -> None:
         """End it."""
         self._up = False
@@ -224,15 +202,12 @@ class NetworkNode(DhtCalls, Generic[NodeT]):
                 self._node.serve(asker.contact, request, respond, is_server=asker.serving)
 
 
-class SimulatedNetwork(DhtNetwork, ABC, Generic[NodeT]):
+class SimulatedNetwork(NumberedNetwork[NetworkNode[NodeT]], ABC, Generic[NodeT]):
     """A network of one DHT's nodes.
 
     Attributes:
         seed: Same seed, same run.
         messages: The message network.
-        nodes: Servers, by number.
-        clients: Nodes that serve nobody.
-        by_peer: All of them.
         requests: How many were sent so far, by kind, if there is a trace.
 
     Args:
@@ -256,12 +231,9 @@ class SimulatedNetwork(DhtNetwork, ABC, Generic[NodeT]):
         trace: bool = False,
     ) -> None:
         self.seed = seed
-        self.parameters = parameters or self.preset
+        super().__init__(parameters or self.preset)
         self.namespaces = Namespaces()
         self.messages = MessageNetwork(seed, links)
-        self.nodes: list[NetworkNode[NodeT]] = []
-        self.clients: list[NetworkNode[NodeT]] = []
-        self.by_peer: dict[PeerId, NetworkNode[NodeT]] = {}
         self.requests: Counter[str] = Counter()
         self._digest = hashlib.sha256() if trace else None
 
@@ -280,11 +252,6 @@ class SimulatedNetwork(DhtNetwork, ABC, Generic[NodeT]):
         return network
 
     @property
-    def size(self) -> int:
-        """Servers ever started."""
-        return len(self.nodes)
-
-    @property
     def trace(self) -> str:
         """The digest of every request sent so far, of whom to whom and when."""
         return self._digest.hexdigest() if self._digest is not None else ""
@@ -300,39 +267,6 @@ class SimulatedNetwork(DhtNetwork, ABC, Generic[NodeT]):
         kind = type(message).__name__
         self.requests[kind] += 1
         digest.update(f"{self.messages.loop.time():.9f} {node.number} {peer.key:x} {kind}\n".encode())
-
-    def up(self) -> list[int]:
-        """Servers that run and are not leaving."""
-        return [node.number for node in self.nodes if node.is_up and not node.node.engine.holder.leaving]
-
-    def dht(self, number: int) -> NetworkNode[NodeT]:
-        """A server, or a client by its number."""
-        return self.clients[number - _FIRST_CLIENT] if number >= _FIRST_CLIENT else self.nodes[number]
-
-    def peer_id(self, number: int) -> PeerId:
-        """Its peer id."""
-        return self.nodes[number].contact.peer_id
-
-    def start(self, options: NodeOptions | None = None) -> NetworkNode[NodeT]:
-        """Start a server without waiting for it."""
-        node = NetworkNode(self, len(self.nodes), options or NodeOptions())
-        self.nodes.append(node)
-        self._begin(node)
-        return node
-
-    async def add(self, options: NodeOptions | None = None) -> int:
-        """Start a server and wait until its word counts."""
-        node = self.start(options)
-        await self._until_ready(node)
-        return node.number
-
-    async def add_client(self) -> Dht:
-        """Start a client."""
-        node = NetworkNode(self, _FIRST_CLIENT + len(self.clients), NodeOptions(), serving=False)
-        self.clients.append(node)
-        self._begin(node)
-        await self._until_ready(node)
-        return node
 
     async def crash(self, number: int) -> None:
         """Kill a server and its machine."""
@@ -353,19 +287,7 @@ class SimulatedNetwork(DhtNetwork, ABC, Generic[NodeT]):
         for number in numbers:
             self.nodes[number].node.start()
         for number in numbers:
-            await self._until_ready(self.nodes[number])
-
-    async def revive(self, number: int, options: NodeOptions, *, wait: bool = True) -> None:
-        """Start a server again, under its identity."""
-        node = self.nodes[number] = NetworkNode(self, number, options, incarnation=self.nodes[number].incarnation + 1)
-        self._begin(node)
-        if wait:
-            await self._until_ready(node)
-
-    async def leave(self, number: int) -> None:
-        """Leave gracefully."""
-        await self.nodes[number].leave()
-        self.go(number)
+            await self.until_ready(self.nodes[number])
 
     def go(self, number: int) -> None:
         """Take a server that has left away."""
@@ -386,23 +308,14 @@ class SimulatedNetwork(DhtNetwork, ABC, Generic[NodeT]):
             node.stop()
         await asyncio.sleep(0)
 
-    def responsible(self, position: int, servers: Iterable[int], count: int) -> list[int]:
-        """The servers closest to a position, by brute force."""
-        nodes = self.nodes
-        by_key = {nodes[number].contact.key: number for number in servers}
-        return [by_key[key] for key in closest(self.geometry, by_key, position, count)]
+    def make(self, number: int, options: NodeOptions, *, serving: bool = True, incarnation: int = 0) -> NetworkNode[NodeT]:
+        """Make a server or a client, without starting it."""
+        return NetworkNode(self, number, options, serving=serving, incarnation=incarnation)
 
-    def _begin(self, node: NetworkNode[NodeT]) -> None:
-        self.by_peer[node.contact.peer_id] = node
+    def begin(self, node: NetworkNode[NodeT]) -> None:
+        """Start it, with the first three servers that run at hand."""
         contacts = [other.contact for other in self.nodes if other is not node and other.is_up][:3]
         node.node.start(contacts)
-
-    async def _until_ready(self, node: NetworkNode[NodeT]) -> None:
-        deadline = asyncio.get_running_loop().time() + 3 * self.parameters.forget_s
-        while not node.node.ready:
-            if asyncio.get_running_loop().time() > deadline:
-                raise DeadlineExceeded(f"a node is not ready: {node.node.topology()}")
-            await asyncio.sleep(0.05)
 
 
 class ScenarioNetwork(SimulatedNetwork[NodeT]):
