@@ -11,7 +11,7 @@ from typing import Final
 
 from peerstack.identity import PeerId
 
-__all__ = ["KEY_BITS", "Contact", "key_bytes", "key_of", "position_of"]
+__all__ = ["KEY_BITS", "Contact", "key_bytes", "key_of", "note", "position_of"]
 
 KEY_BITS: Final = 256
 
@@ -46,3 +46,10 @@ class Contact:
     def of(cls, peer_id: PeerId, addresses: tuple[bytes, ...] = ()) -> Contact:
         """Make the contact of a peer."""
         return cls(peer_id, key_of(peer_id), addresses)
+
+
+def note(contacts: dict[PeerId, Contact], contact: Contact) -> None:
+    """Keep how a peer is reached, by the first who knows that: others may name it without an address."""
+    known = contacts.get(contact.peer_id)
+    if known is None or (contact.addresses and not known.addresses):
+        contacts[contact.peer_id] = contact

@@ -127,7 +127,7 @@ class Engine:
     def heard(self, server: Contact, now: float) -> None:
         """Note a sign of life of a server."""
         self.routing.heard(server, now)
-        self.hood.heard(server.key, now)
+        self.hood.heard(server.key, now, server)
 
     def called(self, server: Contact) -> None:
         """Note a server that may count this node: it wants to hear of it when this node leaves."""

@@ -172,10 +172,19 @@ class Neighbourhood:
         if len(self._departed) > _MAX_DEPARTED:
             del self._departed[next(iter(self._departed))]
 
-    def heard(self, key: int, now: float) -> None:
-        """Note a sign of life. Who left in order may still give some, until it is gone: only taking over again brings it back."""
+    def heard(self, key: int, now: float, contact: Contact | None = None) -> None:
+        """Note a sign of life. Who left in order may still give some, until it is gone: only taking over again brings it back.
+
+        Args:
+            key: Whose.
+            now: The clock.
+            contact: How it is reached by now. A newcomer is counted when it first asks, which may be before it has said where it listens,
+                and whom we name without an address others cannot ask.
+        """
         member = self.members.get(key)
         if member is not None and key not in self._departed:
+            if contact is not None and contact.addresses:
+                member.contact = contact
             member.last_heard = max(member.last_heard, now)
             member.unanswered = 0
             member.gone = False

@@ -14,7 +14,7 @@ from peerstack.dht.contract import Ack, PutResult, RefusalReason
 from peerstack.dht.policy import Lifetime, draft_record
 from peerstack.dht.quorum import PutTally, majority
 from peerstack.dht.records import Record, Slot
-from peerstack.dht.replica.contacts import Contact
+from peerstack.dht.replica.contacts import Contact, note
 from peerstack.dht.replica.engine import Engine, failure_reason
 from peerstack.dht.replica.messages import PutReply, PutValue, Reply
 from peerstack.dht.replica.reading import ASK_AGAIN_S, Reading
@@ -85,7 +85,7 @@ class Spread:
             if responsible != self._named:  # as a rule they all name the same
                 self._named = responsible
                 for contact in responsible:
-                    self._contacts.setdefault(contact.peer_id, contact)
+                    note(self._contacts, contact)
             named = [contact.peer_id for contact in responsible]
             if reply.refusal is None:
                 self._stored.add(peer)

@@ -15,7 +15,7 @@ from peerstack.dht.namespaces import Namespace
 from peerstack.dht.policy import validate
 from peerstack.dht.quorum import GetTally, read_quorum
 from peerstack.dht.records import Record, wire_key
-from peerstack.dht.replica.contacts import Contact, position_of
+from peerstack.dht.replica.contacts import Contact, note, position_of
 from peerstack.dht.replica.engine import Engine
 from peerstack.dht.replica.messages import GetReply, GetValue, Push, Reply
 from peerstack.dht.replica.walk import Walk
@@ -181,7 +181,7 @@ class Reading:
         fresh = () if responsible == self._named else responsible  # as a rule they all name the same
         self._named = responsible
         for contact in (peer, *reply.closer, *fresh):
-            self.contacts.setdefault(contact.peer_id, contact)
+            note(self.contacts, contact)
         named = [contact.peer_id for contact in responsible]
         self._answered.add(peer.peer_id)
         valid = [record for record in reply.records if self._is_valid(record)]

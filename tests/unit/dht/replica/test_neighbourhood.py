@@ -114,6 +114,15 @@ def test_who_answers_after_all_is_not_gone() -> None:
     assert 1 in made.members
 
 
+def test_who_was_counted_before_it_said_where_it_listens_is_named_with_its_addresses_once_it_has() -> None:
+    made = settled(1, 2)
+    assert made.members[1].contact.addresses == ()
+    listening = Contact(contact(1).peer_id, 1, (b"an address",))
+    made.heard(1, 50.0, listening)
+    made.heard(1, 51.0, contact(1))
+    assert [each.addresses for each in made.responsible(1) if each.key == 1] == [(b"an address",)]
+
+
 def test_who_left_comes_back_by_its_own_word_only() -> None:
     made = settled(1, 2)
     made.count_out(1, 98.0)
