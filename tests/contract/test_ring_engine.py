@@ -14,7 +14,7 @@ from peerstack_chord.geometry import RingGeometry
 
 from peerstack.dht.contract import Hop, HopOutcome
 from peerstack.dht.parameters import CHORD_PRESETS, NetworkParameters
-from peerstack.dht.replica.contacts import Contact, key_of
+from peerstack.dht.replica.contacts import Contact
 from peerstack.dht.replica.geometry import closest
 from peerstack.dht.replica.locating import Locate
 from peerstack.dht.replica.messages import FindNode
@@ -211,13 +211,10 @@ class SimulatedRing(SimulatedNetwork[RingNode]):
     """A network of them."""
 
     preset = CHORD_PRESETS["local"]
+    geometry = RING
 
     def make_node(self, parts: NodeParts, _options: NodeOptions) -> RingNode:
         return RingNode(parts)
-
-    def responsible(self, position: int, servers: Iterable[int], count: int) -> list[int]:
-        by_key = {key_of(self.peer_id(number)): number for number in servers}
-        return [by_key[key] for key in closest(RING, by_key, position, count)]
 
 
 @pytest.mark.asyncio(loop_factories=["virtual"])
