@@ -31,7 +31,7 @@ def play_scenarios(given: Sequence[str]) -> int:
     parser.add_argument("--seeds", type=int, default=10, help="play so many seeds")
     parser.add_argument("--size", type=int, help="servers; default is the scenario's own number")
     parser.add_argument("--times", type=int, default=1, help="so many times the scenario's own number of servers")
-    parser.add_argument("--hosts", action="store_true", help="on whole hosts, instead of above the RPC seam: S1 to S8m, S10, S13")
+    parser.add_argument("--hosts", action="store_true", help="on whole hosts, instead of above the RPC seam; not all can be")
     parser.add_argument("--dht", choices=DHTS, default="kad", help="of which DHT")
     arguments = parser.parse_args(given)
     if unknown := set(arguments.scenarios) - set(SCENARIOS):

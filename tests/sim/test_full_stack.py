@@ -13,7 +13,10 @@ import pytest
 from tests.sim.play import play
 from tests.sim.world import DHTS
 
-SIZES: Final = {"S1": 16, "S2": 12, "S4": 12, "S5": 1, "S6": 10, "S7p": 12, "S8m": 12, "S10": 12, "S13": 12}
+SIZES: Final = {
+    "S1": 16, "S2": 12, "S2m": 10, "S2r": 10, "S4": 12, "S5": 1, "S6": 10, "S7p": 12, "S7w": 10, "S8": 10, "S8m": 12, "S10": 12, "S12": 10,
+    "S13": 12, "S19": 10, "S20": 10,
+}  # fmt: skip
 """Hosts at the start; a storm of joiners begins with one, and ends with ten."""
 SEEDS: Final = 3
 _READS: Final = 0.95
