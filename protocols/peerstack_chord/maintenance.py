@@ -87,7 +87,7 @@ class Ring:
         self._merger = Merger(self.place, self._stranger_asker, parameters.stabilise_s, merger_calls)
         self._server = Server(self.place, self._server_calls())
         self._forming: Forming | None = None
-        self._depart: Callable[[], None] | None = None  # while we are leaving
+        self._depart: Callable[[], None] = _nothing  # what ends our leaving
         self._timers = Timers(outside)
 
     def _latest_incarnation(self) -> int:
@@ -102,7 +102,7 @@ class Ring:
     @property
     def is_leaving(self) -> bool:
         """Whether it is about to leave, or has."""
-        return self._depart is not None
+        return self.place.leaving
 
     def start(self, configured: Sequence[Contact] = (), remembered: Sequence[Contact] = (), *, joins: bool = True) -> None:
         """Join through these contacts, or found a ring if there are none, or none of them answers as a member for three rounds.
@@ -142,7 +142,7 @@ class Ring:
         Args:
             done: Called once the neighbours have answered, or have not.
         """
-        if self._depart is not None:
+        if self.place.leaving:
             return
         self._joiner.stop()
         self.place.leaving = True
@@ -239,7 +239,7 @@ class Ring:
         calls = FormingCalls(self._formed, self._announce, self._rejoin, self._buried, self._left)
         forming = Forming(self.place, self._asker, calls)
         self._forming = forming
-        forming.begin(era, entries, confirmed=confirmed, leaving=self._depart is not None)
+        forming.begin(era, entries, confirmed=confirmed, leaving=self.place.leaving)
         self._announce()
         return forming
 
@@ -260,8 +260,7 @@ class Ring:
             self._rejoin()
 
     def _left(self) -> None:
-        if self._depart is not None:
-            self._depart()
+        self._depart()
 
     def _small(self, state: State) -> None:
         self._regrouping.begin(state.successors)
@@ -278,7 +277,7 @@ class Ring:
         self._rejoin()
 
     def _rejoin(self, through: Sequence[Contact] = ()) -> None:
-        if self._depart is not None:
+        if self.place.leaving:
             self._depart()
             return
         for contact in (*self.way.fingers, *(member.contact for member in self._known())):
@@ -370,4 +369,4 @@ class Ring:
 
 
 def _nothing() -> None:
-    """What is left to do for who has left."""
+    """What is left to do for who stays, and for who has left."""
