@@ -145,9 +145,7 @@ class Neighbourhood:
         if member is not None:
             if not hearsay and heard_at >= self._departed.get(key, heard_at):
                 self._departed.pop(key, None)
-            self.heard(key, heard_at)
-            if contact.addresses:
-                member.contact = contact
+            self.heard(key, heard_at, contact)
             return False
         if key == self.own.key or not self.is_near(key):
             return False
@@ -182,9 +180,9 @@ class Neighbourhood:
                 and whom we name without an address others cannot ask.
         """
         member = self.members.get(key)
+        if member is not None and contact is not None and contact.addresses:
+            member.contact = contact
         if member is not None and key not in self._departed:
-            if contact is not None and contact.addresses:
-                member.contact = contact
             member.last_heard = max(member.last_heard, now)
             member.unanswered = 0
             member.gone = False
