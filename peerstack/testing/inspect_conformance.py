@@ -183,7 +183,7 @@ class InspectConformance(ABC):
                 forgotten = await _inspect(network.dht(number)).forget()
                 assert set(forgotten) == {network.peer_id(dead) for dead in (2, 3, 4)}
             for number in (0, 1):
-                await self.eventually(lambda: self._acknowledges(network, number, {network.peer_id(0), network.peer_id(1)}))  # noqa: B023
+                await self.eventually(lambda: self._acknowledges(network, number, {network.peer_id(0), network.peer_id(1)}))  # noqa: B023  (awaited at once)
                 assert not any([await self._refused(network.dht(number), key) for key in keys])
 
     async def test_a_forgotten_server_that_comes_back_is_counted_again_and_undoes_nothing(self) -> None:

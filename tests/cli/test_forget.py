@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ def pair(tmp_path: Path) -> Iterator[tuple[Daemon, Daemon]]:
     with daemon(tmp_path / "a") as first, daemon(tmp_path / "b", "--bootstrap", first.address) as second:
         for own, other in ((first, second), (second, first)):
             for dht, view in DHTS.items():
-                until(lambda own=own, other=other, dht=dht, view=view: counts(own, other, dht, view))  # type: ignore[misc]
+                until(partial(counts, own, other, dht, view))
         yield first, second
 
 

@@ -28,7 +28,7 @@ from peerstack.testing.virtual_time import EPOCH, Timer, VirtualTimeLoop
 from tests.sim.history import Snapshot
 from tests.sim.numbered_network import NodeOptions, Numbered, NumberedNetwork, Serve
 
-__all__ = ["LoopOutside", "NetworkNode", "NodeOptions", "ScenarioNetwork", "Serve", "SimulatedNetwork"]
+__all__ = ["LoopOutside", "NetworkNode", "NodeOptions", "ScenarioNetwork", "Serve", "SimulatedNetwork", "sent"]
 
 NodeT = TypeVar("NodeT", bound=DhtNode)
 
@@ -333,3 +333,18 @@ class ScenarioNetwork(SimulatedNetwork[NodeT]):
     @abstractmethod
     def take_down(self, snapshot: Snapshot) -> None:
         """Add to a snapshot what each server that runs knows of the others, in the terms of the DHT."""
+
+
+def sent(network: SimulatedNetwork[Any], *kinds: type[Request]) -> list[Any]:
+    """Record requests of some kinds from now on, whoever of the servers sends them."""
+    found: list[Any] = []
+    for node in network.nodes:
+        original = node.rpc.request
+
+        def request(peer: Contact, message: Request, timeout: float, done: RpcDone, original: Any = original) -> None:
+            if isinstance(message, kinds):
+                found.append(message)
+            original(peer, message, timeout, done)
+
+        node.rpc.request = request  # type: ignore[method-assign]  # the seam itself, seen from inside
+    return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Final
 
 import pytest
@@ -11,13 +12,13 @@ from peerstack_chord.codec import Codec as ChordCodec
 from peerstack_kad.codec import Codec as KademliaCodec
 
 from peerstack.dht.records import Record
-from peerstack.dht.replica.contacts import Contact, key_bytes
+from peerstack.dht.replica.contacts import key_bytes
 from peerstack.dht.replica.messages import Offer, Pull, Push, Request
-from peerstack.dht.replica.seam import RpcDone
 from peerstack.rpc.codec import RequestFrame
 from peerstack.testing import virtual_time
 from tests.sim.chord_network import SimulatedChord
 from tests.sim.kad_network import SimulatedKademlia
+from tests.sim.node_network import sent
 from tests.sim.world import together
 
 NETWORKS: Final[Mapping[str, type[SimulatedKademlia] | type[SimulatedChord]]] = {"kad": SimulatedKademlia, "chord": SimulatedChord}
@@ -29,32 +30,20 @@ DHTS: Final = pytest.mark.parametrize("dht", sorted(NETWORKS))
 Network = SimulatedKademlia | SimulatedChord
 
 
-class Wire:
-    """What each node sends to keep copies equal, from now on."""
+def weight(dht: str, messages: list[Request]) -> int:
+    """Bytes of requests, as on the wire."""
+    codec = CODECS[dht]()
+    return sum(len(codec.encode_request(RequestFrame(message, 1))) for message in messages)
 
-    def __init__(self, dht: str, network: Network) -> None:
-        self.bytes = 0
-        self.pushed: list[Record] = []
-        self._codec = CODECS[dht]()
-        for node in network.nodes:
-            original = node.rpc.request
 
-            def request(peer: Contact, message: Request, timeout: float, done: RpcDone, original: Any = original) -> None:
-                self._note(message)
-                original(peer, message, timeout, done)
-
-            node.rpc.request = request  # type: ignore[method-assign]
-
-    def _note(self, message: Request) -> None:
-        if isinstance(message, Offer | Pull | Push):
-            self.bytes += len(self._codec.encode_request(RequestFrame(message, 1)))
-        if isinstance(message, Push):
-            self.pushed += message.records
+def pushed(messages: list[Request]) -> set[bytes]:
+    """The records sent, by their digests."""
+    return {record.digest for message in messages if isinstance(message, Push) for record in message.records}
 
 
 async def filled(dht: str) -> Network:
     network = await NETWORKS[dht].open(6)
-    await together([lambda number=number: put(network, number) for number in range(VALUES)])  # type: ignore[misc]
+    await together([partial(put, network, number) for number in range(VALUES)])
     await rounds(network, 2)
     return network
 
@@ -76,10 +65,10 @@ def held(network: Network, number: int) -> list[Record]:
 def test_equal_copies_cost_less_than_a_tenth_of_one_value_each(dht: str) -> None:
     async def main() -> None:
         network = await filled(dht)
-        wire = Wire(dht, network)
+        messages = sent(network, Offer, Pull, Push)
         await rounds(network, 1)
-        assert not wire.pushed
-        assert 0 < wire.bytes < VALUES * VALUE_BYTES / 10
+        assert not pushed(messages)
+        assert 0 < weight(dht, messages) < VALUES * VALUE_BYTES / 10
         await network.close()
 
     virtual_time.run(main())
@@ -92,13 +81,13 @@ def test_of_many_records_only_those_that_a_holder_lacks_travel_again(dht: str) -
         holder = max(range(6), key=lambda number: len(held(network, number)))
         kept = held(network, holder)
         lost = kept[:: len(kept) // 3][:3]
-        wire = Wire(dht, network)
+        messages = sent(network, Offer, Pull, Push)
         network.nodes[holder].store.drop(lost, done=lambda _count: None)
         await rounds(network, 2)
-        assert {record.digest for record in wire.pushed} == {record.digest for record in lost}
+        assert pushed(messages) == {record.digest for record in lost}
         assert {record.digest for record in lost} <= {record.digest for record in held(network, holder)}
         # Two others hold each record, and both may offer it before either has been heard of.
-        assert wire.bytes < 2 * len(lost) * (VALUE_BYTES + 512) + VALUES * VALUE_BYTES / 5
+        assert weight(dht, messages) < 2 * len(lost) * (VALUE_BYTES + 512) + VALUES * VALUE_BYTES / 5
         await network.close()
 
     virtual_time.run(main())

@@ -12,6 +12,7 @@ from peerstack.dht.replica.messages import Offer, Pull, Push
 from peerstack.dht.store.contract import Source, SourceKind
 from peerstack.testing import virtual_time
 from tests.sim.kad_network import SimulatedKademlia
+from tests.sim.node_network import sent
 
 KEY = "key"
 SLOT = Slot("kv", b"key")
@@ -46,21 +47,6 @@ async def drop(network: SimulatedKademlia, number: int) -> None:
 async def a_round(network: SimulatedKademlia, rounds: float = 1) -> None:
     """Long enough for every node's round, however its period is spread."""
     await asyncio.sleep(rounds * 1.125 * network.parameters.repair_s + 2)
-
-
-def sent(network: SimulatedKademlia, kind: type) -> list[Any]:
-    """Record requests of a kind from now on."""
-    found: list[Any] = []
-    for node in network.nodes:
-        original = node.rpc.request
-
-        def request(peer: Any, message: Any, timeout: float, done: Any, original: Any = original) -> None:
-            if isinstance(message, kind):
-                found.append(message)
-            original(peer, message, timeout, done)
-
-        node.rpc.request = request  # type: ignore[method-assign]
-    return found
 
 
 def test_a_holder_that_lost_its_copy_has_it_again_after_one_round() -> None:
