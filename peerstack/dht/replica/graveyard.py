@@ -78,11 +78,10 @@ class Graveyard:
 
     def due(self, now: float, limit: int) -> list[Contact]:
         """Whom to ping now, the longest due first; each is due again after a pause twice as long."""
+        self._forget(now)
         if now < self._idle_until:
             return []
         graves = self._graves
-        while graves and now - next(iter(graves.values())).buried_at > self._forget_s:
-            graves.popitem(last=False)
         due = sorted((grave for grave in graves.values() if grave.due_at <= now), key=_DUE_AT)[:limit]
         longest_pause_s = self._longest_pause_s * max(1.0, len(graves) / _AT_EASE)
         for grave in due:
@@ -90,3 +89,9 @@ class Graveyard:
             grave.pause_s = min(2 * grave.pause_s, longest_pause_s)
         self._idle_until = min(map(_DUE_AT, graves.values()), default=float("inf"))
         return [grave.contact for grave in due]
+
+    def _forget(self, now: float) -> None:
+        """Keep nobody for longer, whether or not anybody is due."""
+        graves = self._graves
+        while graves and now - next(iter(graves.values())).buried_at > self._forget_s:
+            graves.popitem(last=False)

@@ -73,3 +73,15 @@ def test_it_is_bounded_and_the_longest_buried_goes_first() -> None:
         made.bury(contact(key), float(key))
     assert [each.key for each in made.contacts] == [3, 2]
     assert 1 not in made
+
+
+def test_nobody_is_kept_for_longer_though_nobody_is_due() -> None:
+    made = Graveyard(first_pause_s=4, longest_pause_s=100, forget_s=1000)
+    made.bury(contact(1), 0.0)
+    made.bury(contact(2), 10.0)
+    pings = [now for now in range(1000) if made.due(float(now), 8)]
+    assert pings[-2:] == [928, 938]  # nobody is due again before 1028
+    assert made.due(1001.0, 8) == []
+    assert [each.key for each in made.contacts] == [2]
+    assert made.due(1011.0, 8) == []
+    assert len(made) == 0
