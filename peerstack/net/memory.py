@@ -13,13 +13,13 @@ from typing import Final
 
 from peerstack.addresses import Address
 from peerstack.errors import DialError, ListenError
-from peerstack.net.memory_link import MemoryLink, Node, Route
+from peerstack.net.memory_link import Machine, MemoryLink, Node, Route
 from peerstack.net.transport import Accept, LinkReceiver
 
 __all__ = ["Latency", "MemoryNetwork", "MemoryTransport"]
 
 Latency = tuple[float, float] | Callable[[str, str], float]
-"""One-way seconds: a range each link draws from, or a function of the dialing and the listening node."""
+"""One-way seconds: a range each link draws from, for both directions, or a function of the sending and the receiving node."""
 
 _FIRST_RETRY_S: Final = 1.0  # RFC 6298: a lost SYN is sent again after 1 s, then after 2 s, 4 s, ...
 _DIALER_NUMBERS: Final = 1 << 32
@@ -32,7 +32,7 @@ class MemoryNetwork:
         seed: Decides latencies and faults.
         latency_s: See `Latency`.
         bytes_per_s: The rate of each direction of a link; None is no bound.
-        link_lifetime_s: The mean time after which a link breaks (exponentially distributed); None is never.
+        link_lifetime_s: See `let_break`.
         dial_failure: The share of dials that fail, 0 to 1.
         unreachable_timeout_s: How long a dial into a partition or to a silent node takes to fail, unless it heals before.
     """
@@ -55,7 +55,7 @@ class MemoryNetwork:
         self._latencies = random.Random(f"latencies of {seed}")
         self._faults = random.Random(f"faults of {seed}")
         self._nodes: dict[str, Node] = {}
-        self._groups: dict[str, int] = {}
+        self._machines: dict[str, Machine] = {}
         self._listeners: dict[int, _MemoryListener] = {}
         self._links: dict[MemoryLink, asyncio.TimerHandle | None] = {}  # with the timer that breaks it
         self._numbers = itertools.count(1)
@@ -65,14 +65,34 @@ class MemoryNetwork:
 
     def partition(self, *groups: Iterable[str]) -> None:
         """Let nodes reach only their own group; nodes not named are one more group. Links between groups fall silent and lose nothing."""
-        self._groups = {name: number for number, group in enumerate(groups, 1) for name in group}
-        for node in self._nodes.values():
-            node.group = self._groups.get(node.name, 0)
+        numbers = {name: number for number, group in enumerate(groups, 1) for name in group}
+        for name in numbers:
+            self._machine(name)
+        for name, machine in self._machines.items():
+            machine.group = numbers.get(name, 0)
         self._wake()
 
+    def cut(self, source: str, target: str) -> None:
+        """Let nothing that one node sends get to another: their links fall silent in that direction, and neither reaches the other anew."""
+        self._machine(source).unheard_by.add(target)
+
     def heal(self) -> None:
-        """End the partition; what was held back arrives."""
+        """End the partition and all cuts; what was held back arrives."""
+        for machine in self._machines.values():
+            machine.unheard_by.clear()
         self.partition()
+
+    def slow_down(self, name: str, seconds: float) -> None:
+        """Let whatever a node sends on its links leave that much later from now on, as from an overloaded process; 0.0 is as before."""
+        self._machine(name).slow_s = seconds
+
+    def let_break(self, mean_lifetime_s: float | None) -> None:
+        """Let every link, those there are included, break after an exponentially distributed time of this mean; None is never."""
+        self._link_lifetime_s = mean_lifetime_s
+        for link, timer in self._links.items():
+            if timer is not None:
+                timer.cancel()
+            self._links[link] = self._breaking(link)
 
     def sever(self, one: str, other: str) -> None:
         """Reset every link between two nodes."""
@@ -99,7 +119,7 @@ class MemoryNetwork:
         for link in [link for link in self._links if link.node is node]:
             link.fail(ConnectionAbortedError(f"node {name} crashed"))
         node.alive = False
-        node.silent = not reset
+        node.machine.silent = not reset
         if reset:
             self._unbind(node)
 
@@ -110,11 +130,12 @@ class MemoryNetwork:
         node = self._nodes.get(name)
         if node is not None and node.alive:
             return node
+        machine = self._machine(name)
         if node is not None:
-            node.silent = False  # its machine answers again: with resets, for it knows none of the old links
+            machine.silent = False  # it answers again: with resets, for it knows none of the old links
             self._unbind(node)
             self._wake()
-        self._nodes[name] = node = Node(name, self._groups.get(name, 0))
+        self._nodes[name] = node = Node(machine)
         return node
 
     def listen(self, node: Node, number: int, accept: Accept) -> _MemoryListener:
@@ -144,20 +165,20 @@ class MemoryNetwork:
             DialError: Nobody listens there, nothing gets through, the listener refused, or a fault struck.
         """
         listener = await self._reach(node, number)
-        route = Route(node, listener.node, self._draw_latency(node, listener.node), self._bytes_per_s)
-        await asyncio.sleep(route.latency_s)
+        route = Route(node, listener.node, *self._draw_latencies(node.name, listener.node.name), self._bytes_per_s)
+        await asyncio.sleep(route.there_s)
         if self._dial_failure and self._faults.random() < self._dial_failure:
             raise DialError(f"a fault struck the dial to /memory/{number}")
         here = Address.from_memory(next(self._dialer_numbers))
         inbound = listener.accept(here) if self._listeners.get(number) is listener and node.alive else None
         if inbound is None:
-            await asyncio.sleep(route.latency_s)
+            await asyncio.sleep(route.back_s)
             raise DialError(f"/memory/{number} refused")
         near, far = MemoryLink.pair(route, here, listener.addresses[0], self._forget)
-        self._links |= {near: self._breaking(near), far: None}
+        self._links |= {end: self._breaking(end) for end in (near, far)}
         far.start(inbound)
         try:
-            await asyncio.sleep(route.latency_s)
+            await asyncio.sleep(route.back_s)
         except asyncio.CancelledError:
             near.abort()
             raise
@@ -176,20 +197,25 @@ class MemoryNetwork:
             listener = self._listeners.get(number)
             if listener is None:
                 raise DialError(f"nobody listens on /memory/{number}")
-            if node.group == listener.node.group and not listener.node.silent:
+            here, there = node.machine, listener.node.machine
+            if here.reaches(there) and there.reaches(here):
                 return listener
             if now() >= deadline:
                 raise DialError(f"/memory/{number} did not answer within {self._unreachable_timeout_s:g} s")
             await asyncio.sleep(min(wait, deadline - now()))
             wait *= 2
 
-    def _draw_latency(self, dialer: Node, listener: Node) -> float:
+    def _machine(self, name: str) -> Machine:
+        return self._machines.setdefault(name, Machine(name))
+
+    def _draw_latencies(self, dialer: str, listener: str) -> tuple[float, float]:
         if callable(self._latency_s):
-            return self._latency_s(dialer.name, listener.name)
-        return self._latencies.uniform(*self._latency_s)
+            return self._latency_s(dialer, listener), self._latency_s(listener, dialer)
+        latency_s = self._latencies.uniform(*self._latency_s)
+        return latency_s, latency_s
 
     def _breaking(self, link: MemoryLink) -> asyncio.TimerHandle | None:
-        if self._link_lifetime_s is None:
+        if self._link_lifetime_s is None or not link.dialer:  # one timer breaks both ends
             return None
         lifetime = self._faults.expovariate(1 / self._link_lifetime_s)
         return asyncio.get_running_loop().call_later(lifetime, self._break, link)
@@ -234,7 +260,7 @@ class MemoryTransport:
     def __init__(self, network: MemoryNetwork | None = None, *, node: str = "") -> None:
         """Join `network` as `node`, again if that node crashed before."""
         self._network = network
-        self._node = Node(node) if network is None else network.join(node)
+        self._node = Node(Machine(node)) if network is None else network.join(node)
 
     def supports(self, address: Address) -> bool:
         """Whether `address` is ``/memory/<number>`` and there is a network."""

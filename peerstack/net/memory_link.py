@@ -9,14 +9,14 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Final
 
 from peerstack.addresses import Address
 from peerstack.net.transport import LinkReceiver
 
-__all__ = ["HIGH_WATER_BYTES", "MemoryLink", "Node", "Route"]
+__all__ = ["HIGH_WATER_BYTES", "Machine", "MemoryLink", "Node", "Route"]
 
 HIGH_WATER_BYTES: Final = 256 << 10
 """Undelivered bytes of one direction above which the writer is told to pause."""
@@ -31,15 +31,35 @@ class _Sign(Enum):
 
 
 @dataclass(eq=False, slots=True)
-class Node:
-    """One machine of the network, from its start to its crash."""
+class Machine:
+    """One machine of the network, whatever crashes on it and starts again."""
 
     name: str
     group: int = 0
-    """Nodes of different groups do not reach each other."""
-    alive: bool = True
+    """Machines of different groups do not reach each other."""
     silent: bool = False
     """Whether nothing answers in its place (a dead machine), where a dead process is answered for by resets."""
+    slow_s: float = 0.0
+    """How long it takes before what it sends leaves."""
+    unheard_by: set[str] = field(default_factory=set)
+    """Machines that nothing gets to of what it sends, by name."""
+
+    def reaches(self, other: Machine) -> bool:
+        """Whether what it sends another one gets through at this moment."""
+        return self.group == other.group and not self.silent and not other.silent and other.name not in self.unheard_by
+
+
+@dataclass(eq=False, slots=True)
+class Node:
+    """What runs on a machine, from its start to its crash."""
+
+    machine: Machine
+    alive: bool = True
+
+    @property
+    def name(self) -> str:
+        """That of its machine."""
+        return self.machine.name
 
 
 @dataclass(eq=False, slots=True)
@@ -48,12 +68,10 @@ class Route:
 
     dialer: Node
     listener: Node
-    latency_s: float
+    there_s: float
+    """What the way from the dialer to the listener takes."""
+    back_s: float
     bytes_per_s: float | None
-
-    def passes(self) -> bool:
-        """Whether anything gets through at this moment."""
-        return self.dialer.group == self.listener.group and not self.dialer.silent and not self.listener.silent
 
 
 _Item = bytes | bytearray | memoryview | _Sign
@@ -63,11 +81,12 @@ _Forget = Callable[["MemoryLink"], None]
 class _Pipe:
     """One direction: what was written and not delivered yet, with the times of arrival."""
 
-    __slots__ = ("arrived", "drained", "full", "items", "latency_s", "rate", "sent_until", "size")
+    __slots__ = ("arrived", "drained", "full", "items", "latency_s", "rate", "sender", "sent_until", "size")
 
-    def __init__(self, route: Route) -> None:
-        self.latency_s = route.latency_s
-        self.rate = route.bytes_per_s
+    def __init__(self, sender: Machine, latency_s: float, rate: float | None) -> None:
+        self.sender = sender
+        self.latency_s = latency_s
+        self.rate = rate
         self.items: deque[tuple[float, _Item]] = deque()
         self.size = 0  # bytes
         self.full = False
@@ -79,7 +98,7 @@ class _Pipe:
         size = 0 if isinstance(item, _Sign) else len(item)
         if self.rate is not None:
             now = self.sent_until = max(now, self.sent_until) + size / self.rate
-        self.items.append((now + self.latency_s, item))
+        self.items.append((now + self.sender.slow_s + self.latency_s, item))
         self.size += size
         self.arrived()
 
@@ -103,9 +122,9 @@ class MemoryLink:
     ) -> None:
         """Use `pair` instead. Addresses: ours and theirs; pipes: from and to them; `forget` is called when this end is lost."""
         self.node = route.dialer if dialer else route.listener
+        self.dialer = dialer
         self.local_address, self.remote_address = addresses
         self.other = self
-        self._route = route
         self._inbox, self._outbox = pipes
         self._forget = forget
         self._loop = asyncio.get_running_loop()
@@ -121,7 +140,8 @@ class MemoryLink:
     @classmethod
     def pair(cls, route: Route, dialer: Address, listener: Address, forget: _Forget) -> tuple[MemoryLink, MemoryLink]:
         """Make the two ends of a link, the dialer's first."""
-        one, two = _Pipe(route), _Pipe(route)
+        one = _Pipe(route.listener.machine, route.back_s, route.bytes_per_s)
+        two = _Pipe(route.dialer.machine, route.there_s, route.bytes_per_s)
         near = cls(route, dialer=True, addresses=(dialer, listener), pipes=(one, two), forget=forget)
         far = cls(route, dialer=False, addresses=(listener, dialer), pipes=(two, one), forget=forget)
         near.other, far.other = far, near
@@ -202,7 +222,7 @@ class MemoryLink:
     def _deliver(self) -> None:
         self._timer = None
         items = self._inbox.items
-        while items and self._route.passes() and not self._is_held(items[0][1]):
+        while items and self.other.node.machine.reaches(self.node.machine) and not self._is_held(items[0][1]):
             if items[0][0] > self._loop.time():
                 self.wake()
                 return

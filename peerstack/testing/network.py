@@ -121,7 +121,7 @@ class Network:
         self.memory.partition(*([_name(number) for number in group] for group in groups))
 
     def heal(self) -> None:
-        """End the partition."""
+        """End the partition, and cuts of the network below."""
         self.memory.heal()
 
     async def __aenter__(self) -> Network:

@@ -53,12 +53,46 @@ def pair(network: MemoryNetwork) -> Nodes:
 
 @virtual
 async def test_a_dial_takes_a_round_trip_and_a_byte_one_way() -> None:
-    nodes = pair(MemoryNetwork(latency_s=lambda dialer, listener: {("a", "b"): 0.25}[dialer, listener]))
+    nodes = pair(MemoryNetwork(latency_s=lambda sender, receiver: {("a", "b"): 0.25, ("b", "a"): 0.5}[sender, receiver]))
     near, far = await nodes.link("a", "b")
-    assert now() == 0.5
+    assert now() == 0.75
     near.link.write(b"x")
     await far.until(lambda r: r.received == b"x")
-    assert now() == 0.75
+    assert now() == 1.0
+    far.link.write(b"y")
+    await near.until(lambda r: r.received == b"y")
+    assert now() == 1.5
+
+
+@virtual
+async def test_what_a_slow_node_sends_leaves_later_and_in_order() -> None:
+    nodes = pair(MemoryNetwork(latency_s=(0.5, 0.5)))
+    near, far = await nodes.link("a", "b")
+    started = now()
+    nodes.network.slow_down("a", 2.0)
+    near.link.write(b"late, ")
+    far.link.write(b"in time")
+    nodes.network.slow_down("a", 0.0)
+    near.link.write(b"behind it")
+    await near.until(lambda r: r.received == b"in time")
+    assert now() - started == 0.5
+    await far.until(lambda r: bool(r.received))
+    assert now() - started == 2.5
+    await far.until(lambda r: r.received == b"late, behind it")
+    assert now() - started == 2.5
+
+
+@virtual
+async def test_a_node_is_as_slow_when_it_has_started_again() -> None:
+    nodes = pair(MemoryNetwork(latency_s=(0.5, 0.5)))
+    nodes.network.slow_down("a", 2.0)
+    nodes.network.crash("a")
+    nodes.transports["a"] = MemoryTransport(nodes.network, node="a")
+    near, far = await nodes.link("a", "b")
+    started = now()
+    near.link.write(b"late")
+    await far.until(lambda r: r.received == b"late")
+    assert now() - started == 2.5
 
 
 @virtual
@@ -188,6 +222,50 @@ async def test_a_node_that_joins_during_a_partition_is_in_its_group() -> None:
 
 
 @virtual
+async def test_a_cut_holds_back_one_direction_alone() -> None:
+    nodes = pair(MemoryNetwork())
+    near, far = await nodes.link("a", "b")
+    nodes.network.cut("a", "b")
+    near.link.write(b"held back")
+    far.link.write(b"gets through")
+    await near.until(lambda r: r.received == b"gets through")
+    await asyncio.sleep(3600)
+    assert far.received == b""
+    nodes.network.heal()
+    await far.until(lambda r: r.received == b"held back")
+
+
+@virtual
+async def test_across_a_cut_nobody_reaches_the_other_anew() -> None:
+    nodes = Nodes(MemoryNetwork(unreachable_timeout_s=0), "a", "b", "c")
+    nodes.network.cut("a", "b")
+    for dialer, listener in ("ab", "ba"):
+        with pytest.raises(DialError, match="did not answer"):
+            await nodes.link(dialer, listener)
+    await nodes.link("a", "c")
+    nodes.network.heal()
+    await nodes.link("b", "a")
+
+
+@virtual
+@pytest.mark.parametrize("fault", ["partition", "cut"])
+async def test_who_crashed_and_came_back_behind_a_fault_answers_for_its_old_links_when_it_heals(fault: str) -> None:
+    nodes = pair(MemoryNetwork())
+    near, _ = await nodes.link("a", "b")
+    if fault == "partition":
+        nodes.network.partition(["b"])
+    else:
+        nodes.network.cut("b", "a")
+    nodes.network.crash("b", reset=False)
+    MemoryTransport(nodes.network, node="b")
+    await asyncio.sleep(60)
+    assert not near.lost
+    nodes.network.heal()
+    await near.until(lambda r: r.lost)
+    assert isinstance(near.error, ConnectionResetError)
+
+
+@virtual
 async def test_severing_resets_the_links_of_that_pair_only() -> None:
     nodes = Nodes(MemoryNetwork(), "a", "b", "c")
     severed = [*await nodes.link("a", "b"), *await nodes.link("b", "a")]
@@ -265,6 +343,22 @@ async def test_links_break_after_seeded_lifetimes() -> None:
     assert 100 < max(ages) < 2000  # the mean of 200 exponential draws is near 100, their maximum near 530
     assert await lifetimes(1) == pytest.approx(ages)
     assert await lifetimes(2) != pytest.approx(ages)
+
+
+@virtual
+async def test_links_begin_and_cease_to_break_on_command() -> None:
+    nodes = pair(MemoryNetwork())
+    receivers = [(await nodes.link("a", "b"))[0] for _ in range(100)]
+    await asyncio.sleep(100_000)
+    assert not any(receiver.lost for receiver in receivers)
+    nodes.network.let_break(100)
+    receivers += [(await nodes.link("a", "b"))[0] for _ in range(100)]
+    await asyncio.sleep(100)
+    lost = [sum(receiver.lost for receiver in some) for some in (receivers[:100], receivers[100:])]
+    assert all(0 < count < 100 for count in lost)
+    nodes.network.let_break(None)
+    await asyncio.sleep(100_000)
+    assert sum(receiver.lost for receiver in receivers) == sum(lost)
 
 
 @virtual
@@ -415,6 +509,8 @@ async def _busy_hour(seed: int, trace: list[tuple[float, str]]) -> None:
         while now() < 3600:
             await asyncio.sleep(rng.random() * 60)
             network.partition(rng.sample(names, 3))
+            network.cut(*rng.sample(names, 2))
+            network.slow_down(rng.choice(names), rng.random())
             await asyncio.sleep(rng.random() * 30)
             network.heal()
             network.sever(*rng.sample(names, 2))
