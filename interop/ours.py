@@ -22,6 +22,7 @@ from interop import ours_kad, ours_kad_bench
 from interop.protocol import BENCH_ECHO, BENCH_RPC, INTEROP, BenchEcho, BenchRpc, Interop, exchange, rpc_request
 from peerstack import Host, HostConfig, PeerId, ProtocolPlugin, Stream, preset
 from peerstack.config import LimitsConfig
+from peerstack.dht.pb.peers_pb2 import Peer
 from peerstack.errors import PeerstackError
 
 TOTAL_TIMEOUT_S = 60
@@ -191,7 +192,7 @@ async def answered(stream: Stream) -> None:
     """Read one answer."""
     answer = await stream.read_message(Message, limit=1 << 16)
     assert answer is not None
-    peers = [Message.Peer.FromString(data) for data in answer.closerPeers]
+    peers = [Peer.FromString(data) for data in answer.closerPeers]
     assert len([(peer.id, tuple(peer.addrs)) for peer in peers]) == 20
 
 

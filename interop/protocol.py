@@ -10,6 +10,7 @@ from typing import Final
 from peerstack_kad.pb.kad_pb2 import Message
 
 from peerstack import ProtocolLimits, ProtocolPlugin, Stream
+from peerstack.dht.pb.peers_pb2 import Peer
 from peerstack.errors import LimitExceeded, ProtocolViolation
 
 __all__ = ["BENCH_ECHO", "BENCH_RPC", "INTEROP", "BenchEcho", "BenchRpc", "Interop", "exchange", "pattern", "rpc_request"]
@@ -99,7 +100,7 @@ class BenchRpc(ProtocolPlugin):
         while await stream.read_message(Message, limit=4096) is not None:
             answer = Message(type=Message.FIND_NODE)
             for peer_id, addresses in peers:
-                answer.closerPeers.append(Message.Peer(id=peer_id, addrs=addresses).SerializeToString())
+                answer.closerPeers.append(Peer(id=peer_id, addrs=addresses).SerializeToString())
             await stream.write_message(answer)
 
 

@@ -1,4 +1,4 @@
-"""The messages that every DHT of ours has, as protobuf: types and fields are the same in each plugin's `.proto`. Pure."""
+"""The messages that every DHT of ours has, as protobuf: each plugin's `.proto` declares them alike, made of `data.proto`'s parts. Pure."""
 
 # ruff: noqa: D102, N802  (protobuf fields, described in docs/protocols/servers.md)
 
@@ -6,12 +6,15 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Sequence
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from peerstack.rpc.codec import Envelope
 from peerstack.wire import varint
 
-__all__ = ["CLOSER", "RESPONSIBLE", "DataMessage", "Fields", "Kind", "OfferedMessage", "RecordMessage"]
+if TYPE_CHECKING:
+    from peerstack.rpc.pb.data_pb2 import Offered, Record
+
+__all__ = ["CLOSER", "RESPONSIBLE", "DataMessage", "Fields", "Kind"]
 
 Fields = dict[str, Any]
 """Fields of a message to be written, by name."""
@@ -35,30 +38,6 @@ class Kind(enum.IntEnum):
     OFFER = 1003
 
 
-class RecordMessage(Protocol):
-    """One record where libp2p has it."""
-
-    @property
-    def key(self) -> bytes: ...
-    @property
-    def value(self) -> bytes: ...
-
-
-class OfferedMessage(Protocol):
-    """See `peerstack.dht.replica.messages.Offered`."""
-
-    @property
-    def position(self) -> bytes: ...
-    @property
-    def subkey(self) -> bytes: ...
-    @property
-    def digest(self) -> bytes: ...
-    @property
-    def whole(self) -> bool: ...
-    @property
-    def members(self) -> bytes: ...
-
-
 class DataMessage(Envelope, Protocol):
     """A protobuf message with the shared fields, for reading."""
 
@@ -68,7 +47,7 @@ class DataMessage(Envelope, Protocol):
     @property
     def key(self) -> bytes: ...
     @property
-    def record(self) -> RecordMessage: ...
+    def record(self) -> Record: ...
     @property
     def closerPeers(self) -> Sequence[bytes]: ...
     @property
@@ -94,7 +73,7 @@ class DataMessage(Envelope, Protocol):
     @property
     def outcomes(self) -> Sequence[int]: ...
     @property
-    def offered(self) -> Sequence[OfferedMessage]: ...
+    def offered(self) -> Sequence[Offered]: ...
     @property
     def answers(self) -> bytes: ...
     @property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from peerstack.dht.contract import Refusal, RefusalReason
 from peerstack.dht.records import MAX_SUBKEY_BYTES, Record
@@ -12,7 +12,10 @@ from peerstack.dht.replica.limits import MAX_MESSAGE_BYTES, MAX_PAGE_RECORDS
 from peerstack.dht.replica.messages import OfferAnswer, Offered
 from peerstack.dht.store.contract import Outcome, Status
 from peerstack.errors import InvalidMessage
-from peerstack.rpc.data_messages import DataMessage, Fields, OfferedMessage
+from peerstack.rpc.data_messages import DataMessage, Fields
+
+if TYPE_CHECKING:
+    from peerstack.rpc.pb import data_pb2
 
 __all__ = [
     "check_key",
@@ -128,7 +131,7 @@ def write_offered(entries: Sequence[Offered]) -> Fields:
     return {"offered": [{name: getattr(each, name) for name in names} for each in entries]}
 
 
-def read_offered(entries: Sequence[OfferedMessage]) -> tuple[Offered, ...]:
+def read_offered(entries: Sequence[data_pb2.Offered]) -> tuple[Offered, ...]:
     """The entries of an offer.
 
     Raises:

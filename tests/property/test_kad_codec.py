@@ -12,6 +12,7 @@ from peerstack_kad.foreign_codec import ForeignCodec
 from peerstack_kad.messages import GetProviders, GetRaw, PutRaw
 from peerstack_kad.pb.kad_pb2 import Message
 
+from peerstack.dht.pb.peers_pb2 import Peer
 from peerstack.dht.records import Slot
 from peerstack.dht.replica.contacts import position_of
 from peerstack.dht.replica.messages import FindNode, GetValue, Leave, Ping, Pull, Push, PutValue, Request
@@ -41,9 +42,7 @@ REQUESTS: list[Request] = [
 KEYS = st.one_of(st.just(WIRE), st.binary(max_size=40))
 POSITIONS = st.one_of(st.binary(min_size=32, max_size=32), st.binary(max_size=40))
 RECORDS = st.one_of(st.just(RECORD.encode()), st.binary(max_size=60))
-PEER = st.builds(
-    lambda id_, addrs: Message.Peer(id=id_, addrs=addrs).SerializeToString(), st.binary(max_size=40), st.lists(st.binary(max_size=9))
-)
+PEER = st.builds(lambda id_, addrs: Peer(id=id_, addrs=addrs).SerializeToString(), st.binary(max_size=40), st.lists(st.binary(max_size=9)))
 PEERS = st.lists(st.one_of(PEER, st.binary(max_size=20)))
 FIELDS = st.fixed_dictionaries(
     {},

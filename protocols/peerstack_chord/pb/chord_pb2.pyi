@@ -1,3 +1,4 @@
+from peerstack.rpc.pb import data_pb2 as _data_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
@@ -5,28 +6,6 @@ from google.protobuf import message as _message
 from typing import ClassVar as _ClassVar, Iterable as _Iterable, Mapping as _Mapping, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
-
-class Record(_message.Message):
-    __slots__ = ("key", "value")
-    KEY_FIELD_NUMBER: _ClassVar[int]
-    VALUE_FIELD_NUMBER: _ClassVar[int]
-    key: bytes
-    value: bytes
-    def __init__(self, key: _Optional[bytes] = ..., value: _Optional[bytes] = ...) -> None: ...
-
-class Offered(_message.Message):
-    __slots__ = ("position", "subkey", "digest", "whole", "members")
-    POSITION_FIELD_NUMBER: _ClassVar[int]
-    SUBKEY_FIELD_NUMBER: _ClassVar[int]
-    DIGEST_FIELD_NUMBER: _ClassVar[int]
-    WHOLE_FIELD_NUMBER: _ClassVar[int]
-    MEMBERS_FIELD_NUMBER: _ClassVar[int]
-    position: bytes
-    subkey: bytes
-    digest: bytes
-    whole: bool
-    members: bytes
-    def __init__(self, position: _Optional[bytes] = ..., subkey: _Optional[bytes] = ..., digest: _Optional[bytes] = ..., whole: bool = ..., members: _Optional[bytes] = ...) -> None: ...
 
 class Member(_message.Message):
     __slots__ = ("peer", "incarnation")
@@ -88,26 +67,6 @@ class Message(_message.Message):
     DEPART: Message.MessageType
     MEET: Message.MessageType
     NOT_MEMBER: Message.MessageType
-    class Status(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
-        __slots__ = ()
-        OK: _ClassVar[Message.Status]
-        SUPERSEDED: _ClassVar[Message.Status]
-        FULL: _ClassVar[Message.Status]
-        NOT_RESPONSIBLE: _ClassVar[Message.Status]
-        INVALID: _ClassVar[Message.Status]
-        CLOCK: _ClassVar[Message.Status]
-        FAILED: _ClassVar[Message.Status]
-        NOT_AUTHORITATIVE: _ClassVar[Message.Status]
-        FORGOTTEN: _ClassVar[Message.Status]
-    OK: Message.Status
-    SUPERSEDED: Message.Status
-    FULL: Message.Status
-    NOT_RESPONSIBLE: Message.Status
-    INVALID: Message.Status
-    CLOCK: Message.Status
-    FAILED: Message.Status
-    NOT_AUTHORITATIVE: Message.Status
-    FORGOTTEN: Message.Status
     class Mode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         OUTSIDE: _ClassVar[Message.Mode]
@@ -158,11 +117,11 @@ class Message(_message.Message):
     LEAVING_FIELD_NUMBER: _ClassVar[int]
     type: Message.MessageType
     key: bytes
-    record: Record
+    record: _data_pb2.Record
     closerPeers: _containers.RepeatedScalarFieldContainer[bytes]
     requestId: int
     parameters: bytes
-    status: Message.Status
+    status: _data_pb2.Status
     reason: str
     authoritative: bool
     responsible: _containers.RepeatedScalarFieldContainer[bytes]
@@ -171,9 +130,9 @@ class Message(_message.Message):
     position: bytes
     settled: bool
     known: bool
-    outcomes: _containers.RepeatedScalarFieldContainer[Message.Status]
+    outcomes: _containers.RepeatedScalarFieldContainer[_data_pb2.Status]
     silentMs: _containers.RepeatedScalarFieldContainer[int]
-    offered: _containers.RepeatedCompositeFieldContainer[Offered]
+    offered: _containers.RepeatedCompositeFieldContainer[_data_pb2.Offered]
     answers: bytes
     digest: bytes
     member: Member
@@ -186,4 +145,4 @@ class Message(_message.Message):
     contact: bytes
     region: bytes
     leaving: bool
-    def __init__(self, type: _Optional[_Union[Message.MessageType, str]] = ..., key: _Optional[bytes] = ..., record: _Optional[_Union[Record, _Mapping]] = ..., closerPeers: _Optional[_Iterable[bytes]] = ..., requestId: _Optional[int] = ..., parameters: _Optional[bytes] = ..., status: _Optional[_Union[Message.Status, str]] = ..., reason: _Optional[str] = ..., authoritative: bool = ..., responsible: _Optional[_Iterable[bytes]] = ..., subkey: _Optional[bytes] = ..., records: _Optional[_Iterable[bytes]] = ..., position: _Optional[bytes] = ..., settled: bool = ..., known: bool = ..., outcomes: _Optional[_Iterable[_Union[Message.Status, str]]] = ..., silentMs: _Optional[_Iterable[int]] = ..., offered: _Optional[_Iterable[_Union[Offered, _Mapping]]] = ..., answers: _Optional[bytes] = ..., digest: _Optional[bytes] = ..., member: _Optional[_Union[Member, _Mapping]] = ..., mode: _Optional[_Union[Message.Mode, str]] = ..., era: _Optional[int] = ..., predecessor: _Optional[_Union[Member, _Mapping]] = ..., successors: _Optional[_Iterable[_Union[Member, _Mapping]]] = ..., verdict: _Optional[_Union[Message.Verdict, str]] = ..., entries: _Optional[_Iterable[_Union[Entry, _Mapping]]] = ..., contact: _Optional[bytes] = ..., region: _Optional[bytes] = ..., leaving: bool = ...) -> None: ...
+    def __init__(self, type: _Optional[_Union[Message.MessageType, str]] = ..., key: _Optional[bytes] = ..., record: _Optional[_Union[_data_pb2.Record, _Mapping]] = ..., closerPeers: _Optional[_Iterable[bytes]] = ..., requestId: _Optional[int] = ..., parameters: _Optional[bytes] = ..., status: _Optional[_Union[_data_pb2.Status, str]] = ..., reason: _Optional[str] = ..., authoritative: bool = ..., responsible: _Optional[_Iterable[bytes]] = ..., subkey: _Optional[bytes] = ..., records: _Optional[_Iterable[bytes]] = ..., position: _Optional[bytes] = ..., settled: bool = ..., known: bool = ..., outcomes: _Optional[_Iterable[_Union[_data_pb2.Status, str]]] = ..., silentMs: _Optional[_Iterable[int]] = ..., offered: _Optional[_Iterable[_Union[_data_pb2.Offered, _Mapping]]] = ..., answers: _Optional[bytes] = ..., digest: _Optional[bytes] = ..., member: _Optional[_Union[Member, _Mapping]] = ..., mode: _Optional[_Union[Message.Mode, str]] = ..., era: _Optional[int] = ..., predecessor: _Optional[_Union[Member, _Mapping]] = ..., successors: _Optional[_Iterable[_Union[Member, _Mapping]]] = ..., verdict: _Optional[_Union[Message.Verdict, str]] = ..., entries: _Optional[_Iterable[_Union[Entry, _Mapping]]] = ..., contact: _Optional[bytes] = ..., region: _Optional[bytes] = ..., leaving: bool = ...) -> None: ...

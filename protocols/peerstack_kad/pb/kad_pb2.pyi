@@ -1,3 +1,4 @@
+from peerstack.rpc.pb import data_pb2 as _data_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
@@ -5,16 +6,6 @@ from google.protobuf import message as _message
 from typing import ClassVar as _ClassVar, Iterable as _Iterable, Mapping as _Mapping, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
-
-class Record(_message.Message):
-    __slots__ = ("key", "value", "timeReceived")
-    KEY_FIELD_NUMBER: _ClassVar[int]
-    VALUE_FIELD_NUMBER: _ClassVar[int]
-    TIMERECEIVED_FIELD_NUMBER: _ClassVar[int]
-    key: bytes
-    value: bytes
-    timeReceived: bytes
-    def __init__(self, key: _Optional[bytes] = ..., value: _Optional[bytes] = ..., timeReceived: _Optional[bytes] = ...) -> None: ...
 
 class Message(_message.Message):
     __slots__ = ("type", "key", "record", "closerPeers", "providerPeers", "clusterLevelRaw", "requestId", "parameters", "status", "reason", "authoritative", "responsible", "subkey", "records", "position", "prefix", "settled", "known", "silentMs", "outcomes", "offered", "answers", "digest", "keys")
@@ -40,58 +31,6 @@ class Message(_message.Message):
     PUSH: Message.MessageType
     LEAVE: Message.MessageType
     OFFER: Message.MessageType
-    class ConnectionType(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
-        __slots__ = ()
-        NOT_CONNECTED: _ClassVar[Message.ConnectionType]
-        CONNECTED: _ClassVar[Message.ConnectionType]
-        CAN_CONNECT: _ClassVar[Message.ConnectionType]
-        CANNOT_CONNECT: _ClassVar[Message.ConnectionType]
-    NOT_CONNECTED: Message.ConnectionType
-    CONNECTED: Message.ConnectionType
-    CAN_CONNECT: Message.ConnectionType
-    CANNOT_CONNECT: Message.ConnectionType
-    class Status(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
-        __slots__ = ()
-        OK: _ClassVar[Message.Status]
-        SUPERSEDED: _ClassVar[Message.Status]
-        FULL: _ClassVar[Message.Status]
-        NOT_RESPONSIBLE: _ClassVar[Message.Status]
-        INVALID: _ClassVar[Message.Status]
-        CLOCK: _ClassVar[Message.Status]
-        FAILED: _ClassVar[Message.Status]
-        NOT_AUTHORITATIVE: _ClassVar[Message.Status]
-        FORGOTTEN: _ClassVar[Message.Status]
-    OK: Message.Status
-    SUPERSEDED: Message.Status
-    FULL: Message.Status
-    NOT_RESPONSIBLE: Message.Status
-    INVALID: Message.Status
-    CLOCK: Message.Status
-    FAILED: Message.Status
-    NOT_AUTHORITATIVE: Message.Status
-    FORGOTTEN: Message.Status
-    class Peer(_message.Message):
-        __slots__ = ("id", "addrs", "connection")
-        ID_FIELD_NUMBER: _ClassVar[int]
-        ADDRS_FIELD_NUMBER: _ClassVar[int]
-        CONNECTION_FIELD_NUMBER: _ClassVar[int]
-        id: bytes
-        addrs: _containers.RepeatedScalarFieldContainer[bytes]
-        connection: Message.ConnectionType
-        def __init__(self, id: _Optional[bytes] = ..., addrs: _Optional[_Iterable[bytes]] = ..., connection: _Optional[_Union[Message.ConnectionType, str]] = ...) -> None: ...
-    class Offered(_message.Message):
-        __slots__ = ("position", "subkey", "digest", "whole", "members")
-        POSITION_FIELD_NUMBER: _ClassVar[int]
-        SUBKEY_FIELD_NUMBER: _ClassVar[int]
-        DIGEST_FIELD_NUMBER: _ClassVar[int]
-        WHOLE_FIELD_NUMBER: _ClassVar[int]
-        MEMBERS_FIELD_NUMBER: _ClassVar[int]
-        position: bytes
-        subkey: bytes
-        digest: bytes
-        whole: bool
-        members: bytes
-        def __init__(self, position: _Optional[bytes] = ..., subkey: _Optional[bytes] = ..., digest: _Optional[bytes] = ..., whole: bool = ..., members: _Optional[bytes] = ...) -> None: ...
     TYPE_FIELD_NUMBER: _ClassVar[int]
     KEY_FIELD_NUMBER: _ClassVar[int]
     RECORD_FIELD_NUMBER: _ClassVar[int]
@@ -118,13 +57,13 @@ class Message(_message.Message):
     KEYS_FIELD_NUMBER: _ClassVar[int]
     type: Message.MessageType
     key: bytes
-    record: Record
+    record: _data_pb2.Record
     closerPeers: _containers.RepeatedScalarFieldContainer[bytes]
     providerPeers: _containers.RepeatedScalarFieldContainer[bytes]
     clusterLevelRaw: int
     requestId: int
     parameters: bytes
-    status: Message.Status
+    status: _data_pb2.Status
     reason: str
     authoritative: bool
     responsible: _containers.RepeatedScalarFieldContainer[bytes]
@@ -135,9 +74,9 @@ class Message(_message.Message):
     settled: bool
     known: bool
     silentMs: _containers.RepeatedScalarFieldContainer[int]
-    outcomes: _containers.RepeatedScalarFieldContainer[Message.Status]
-    offered: _containers.RepeatedCompositeFieldContainer[Message.Offered]
+    outcomes: _containers.RepeatedScalarFieldContainer[_data_pb2.Status]
+    offered: _containers.RepeatedCompositeFieldContainer[_data_pb2.Offered]
     answers: bytes
     digest: bytes
     keys: _containers.RepeatedScalarFieldContainer[bytes]
-    def __init__(self, type: _Optional[_Union[Message.MessageType, str]] = ..., key: _Optional[bytes] = ..., record: _Optional[_Union[Record, _Mapping]] = ..., closerPeers: _Optional[_Iterable[bytes]] = ..., providerPeers: _Optional[_Iterable[bytes]] = ..., clusterLevelRaw: _Optional[int] = ..., requestId: _Optional[int] = ..., parameters: _Optional[bytes] = ..., status: _Optional[_Union[Message.Status, str]] = ..., reason: _Optional[str] = ..., authoritative: bool = ..., responsible: _Optional[_Iterable[bytes]] = ..., subkey: _Optional[bytes] = ..., records: _Optional[_Iterable[bytes]] = ..., position: _Optional[bytes] = ..., prefix: _Optional[int] = ..., settled: bool = ..., known: bool = ..., silentMs: _Optional[_Iterable[int]] = ..., outcomes: _Optional[_Iterable[_Union[Message.Status, str]]] = ..., offered: _Optional[_Iterable[_Union[Message.Offered, _Mapping]]] = ..., answers: _Optional[bytes] = ..., digest: _Optional[bytes] = ..., keys: _Optional[_Iterable[bytes]] = ...) -> None: ...
+    def __init__(self, type: _Optional[_Union[Message.MessageType, str]] = ..., key: _Optional[bytes] = ..., record: _Optional[_Union[_data_pb2.Record, _Mapping]] = ..., closerPeers: _Optional[_Iterable[bytes]] = ..., providerPeers: _Optional[_Iterable[bytes]] = ..., clusterLevelRaw: _Optional[int] = ..., requestId: _Optional[int] = ..., parameters: _Optional[bytes] = ..., status: _Optional[_Union[_data_pb2.Status, str]] = ..., reason: _Optional[str] = ..., authoritative: bool = ..., responsible: _Optional[_Iterable[bytes]] = ..., subkey: _Optional[bytes] = ..., records: _Optional[_Iterable[bytes]] = ..., position: _Optional[bytes] = ..., prefix: _Optional[int] = ..., settled: bool = ..., known: bool = ..., silentMs: _Optional[_Iterable[int]] = ..., outcomes: _Optional[_Iterable[_Union[_data_pb2.Status, str]]] = ..., offered: _Optional[_Iterable[_Union[_data_pb2.Offered, _Mapping]]] = ..., answers: _Optional[bytes] = ..., digest: _Optional[bytes] = ..., keys: _Optional[_Iterable[bytes]] = ...) -> None: ...

@@ -33,7 +33,6 @@ from peerstack.dht.replica.messages import Done, FindNode, GetValue, Ping, Pull,
 from peerstack.errors import InvalidMessage
 from peerstack.identity import PeerId
 from peerstack.rpc.codec import ReplyFrame, RequestFrame
-from peerstack.rpc.data_messages import Kind
 
 ADDRESS = b"\x04\x7f\x00\x00\x01\x06\x10\x00"
 
@@ -107,10 +106,6 @@ def test_requests_come_back_as_they_went(request_: Request) -> None:
 def test_replies_come_back_as_they_went(request_: Request, reply: Reply) -> None:
     frame = Codec().decode_reply(Codec().encode_reply(ReplyFrame(reply, 5, b"parameters")), request_)
     assert (shown(frame.reply), frame.request_id, frame.parameters) == (shown(reply), 5, b"parameters")
-
-
-def test_the_shared_types_have_the_numbers_of_every_dht() -> None:
-    assert {kind.name: kind.value for kind in Kind} == {name: number for name, number in Message.MessageType.items() if number < 1100}
 
 
 def test_modes_verdicts_and_standings_have_the_numbers_of_the_wire() -> None:

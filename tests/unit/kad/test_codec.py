@@ -11,7 +11,6 @@ from peerstack.dht.replica.messages import Pull, Reply, Request
 from peerstack.errors import InvalidMessage
 from peerstack.identity import PeerId
 from peerstack.rpc.codec import ReplyFrame, RequestFrame
-from peerstack.rpc.data_messages import Kind
 
 
 def contact(number: int) -> Contact:
@@ -34,11 +33,6 @@ def shown(what: object) -> object:
     if isinstance(what, ProvidersReply | Taken | AddProvider):
         return type(what), [shown(getattr(what, name)) for name in what.__slots__]
     return what
-
-
-def test_the_shared_types_have_the_numbers_of_kademlia() -> None:
-    ours = {kind.name: kind.value for kind in Kind}
-    assert ours == {name: number for name, number in Message.MessageType.items() if "PROVIDER" not in name}
 
 
 def test_a_region_is_a_prefix_of_up_to_256_bits() -> None:

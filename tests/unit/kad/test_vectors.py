@@ -13,6 +13,7 @@ from peerstack_kad.pb.kad_pb2 import Message
 
 from peerstack.dht.pb.parameters_pb2 import NetworkParameters
 from peerstack.dht.replica.limits import MAX_CLOSER, MAX_MESSAGE_BYTES, MAX_NAMED, MAX_PAGE_BYTES, MAX_PAGE_RECORDS
+from peerstack.rpc.pb.data_pb2 import Status
 from peerstack.rpc.streams import RpcLimits
 from tests.unit.kad.kad_vectors import EXCHANGES, PAGE, Exchange, encoded, read_vectors
 
@@ -54,7 +55,7 @@ def test_the_page_has_our_own_fields_types_and_statuses_with_their_numbers() -> 
     assert numbers(r"(\w+) = (1\d{3});", SHARED + TEXT) == fields
     types = "".join(text.partition("MessageType type")[2].partition("\n")[0] for text in (SHARED, TEXT))
     assert numbers(r"([A-Z_]{4,}) (\d+)\b", types) == dict(Message.MessageType.items())
-    assert numbers(r"(?m)^\| (?P<number>\d) \| (?P<name>[A-Z_]+) \|", SHARED) == dict(Message.Status.items())
+    assert numbers(r"(?m)^\| (?P<number>\d) \| (?P<name>[A-Z_]+) \|", SHARED) == dict(Status.items())
     agreed = SHARED.partition("message NetworkParameters")[2]
     assert numbers(r"uint(?:32|64) (\w+) = (\d);", agreed) == {field.name: field.number for field in NetworkParameters.DESCRIPTOR.fields}
 
