@@ -59,6 +59,11 @@ class Place:
         """Whether it stands on the ring at all."""
         return self.mode is not Mode.OUTSIDE
 
+    @property
+    def neighbours(self) -> tuple[Member, ...]:
+        """Its successors, and its predecessor, who may be one of them."""
+        return (*self.successors, *(() if self.predecessor is None else (self.predecessor,)))
+
     def state(self) -> State:
         """What others are told."""
         return State(self.own, self.mode, self.era, self.predecessor, self.successors.entries, self.leaving)

@@ -66,17 +66,13 @@ class Regrouping:
         self._waiting = 0
         self._asked = {self._place.own.key}
         self._entries = []
-        self._ask((*self._neighbours(), *named))
+        self._ask((*self._place.neighbours, *named))
         self._judge()
 
     def leave(self) -> None:
         """Begin to ask in order to leave; anew, since whoever was asked before was not told that we do."""
         self._running = False
         self.begin(leaving=[self._place.own])
-
-    def _neighbours(self) -> Iterable[Member]:
-        before = self._place.predecessor
-        return (*self._place.successors, *(() if before is None else (before,)))
 
     def _ask(self, members: Iterable[Member]) -> None:
         for member in members:

@@ -53,12 +53,12 @@ class SimulatedChord(ScenarioNetwork[ChordNode]):
         node.table.take_met()
         node._joined = True
         node.start([other.contact for other in others[:3]])
-        ring._joiner.stop()
+        ring._transitions._joiner.stop()
         r = self.parameters.r
         if len(others) <= r:
-            ring._form(1, [Entry(member) for member in (*others, ring.place.own)], confirmed=True)
+            ring._transitions.form(1, [Entry(member) for member in (*others, ring.place.own)], confirmed=True)
             return
-        ring._let_in(JoinReply(Verdict.JOINED, State(others[-1], Mode.RING, 1, None, tuple(others[:r]))))
+        ring._transitions.let_in(JoinReply(Verdict.JOINED, State(others[-1], Mode.RING, 1, None, tuple(others[:r]))))
         distances = [clockwise(node.engine.own.key, other.key) for other in others]
         for bit in range(distances[r - 1].bit_length(), KEY_BITS):
             ring.heard(others[bisect_left(distances, 1 << bit) % len(others)].contact)

@@ -135,8 +135,8 @@ class RingNetwork:
             node.outside.mid_period = True
             node.ring.start([members[number - 1].contact])
             node.outside.mid_period = False
-            node.ring._joiner.stop()
-            node.ring._let_in(JoinReply(Verdict.JOINED, State(members[number - 1], Mode.RING, 1, None, after)))
+            node.ring._transitions._joiner.stop()
+            node.ring._transitions.let_in(JoinReply(Verdict.JOINED, State(members[number - 1], Mode.RING, 1, None, after)))
             for bit in range(clockwise(keys[number], after[-1].key).bit_length(), KEY_BITS):
                 position = (keys[number] + (1 << bit)) % (1 << KEY_BITS)
                 node.ring.heard(members[bisect_left(keys, position) % size].contact)

@@ -68,7 +68,8 @@ class WatchedChord(SimulatedChord):
         """Note what does not hold. A ring is judged only while all of its members are in the same mode."""
         members = [each for each in self.rings if each.place.is_member]
         states = [each.place.state() for each in members]
-        seen = [(each.place.state(), each._forming and each._forming.map.entries) for each in members]
+        forming = [each._transitions.forming for each in members]
+        seen = [(state, part and part.map.entries) for state, part in zip(states, forming, strict=True)]
         if seen == self._last or self.broken:
             return
         self._last = seen
@@ -120,13 +121,13 @@ class WatchedChord(SimulatedChord):
 
     def _missing_on_maps(self, members: Sequence[Ring]) -> list[str]:
         """While the ring forms, every live member's map holds every live member whose join completed."""
-        forming = [each._forming for each in members if each._forming is not None and each._forming.confirmed]
-        confirmed = [each for each in members if each._forming in forming]
+        forming = [(each.place.own, each._transitions.forming) for each in members]
+        confirmed = [(own, part.map.live) for own, part in forming if part is not None and part.confirmed]
         return [
-            f"the map of {each.place.own.key:x} lacks {other.place.own.key:x}"
-            for each in confirmed
-            for other in confirmed
-            if each._forming is not None and other.place.own not in each._forming.map.live
+            f"the map of {own.key:x} lacks {other.key:x}"
+            for own, on_its_map in confirmed
+            for other, _ in confirmed
+            if other not in on_its_map
         ]
 
 

@@ -20,7 +20,11 @@ from tests.unit.chord.ring_world import Node, World, contact, form, member
 def knows_all(world: World) -> bool:
     """Whether every live member's map holds every live member."""
     live = {node.ring.place.own for node in world.live() if node.ring.place.is_member}
-    return all(node.ring._forming is None or live <= set(node.ring._forming.map.live) for node in world.live() if node.ring.place.is_member)
+    return all(
+        node.ring._transitions.forming is None or live <= set(node.ring._transitions.forming.map.live)
+        for node in world.live()
+        if node.ring.place.is_member
+    )
 
 
 @pytest.mark.parametrize("r", [2, 3, 4])
@@ -110,18 +114,18 @@ def test_whoever_dies_is_gone_from_every_map_after_a_round_and_a_few_timeouts(de
 def test_members_whose_maps_differ_find_out_by_the_digest_and_exchange_them() -> None:
     world = form(4, [10, 20, 30])
     news = Entry(member(77, 5), Status.GONE)
-    forming = world.nodes[20].ring._forming
+    forming = world.nodes[20].ring._transitions.forming
     assert forming is not None
     forming.map.merge([news])  # and nobody was told
     world.run(3 * world.parameters.stabilise_s)
     for node in world.live():
-        assert node.ring._forming is not None
-        assert node.ring._forming.map.get(77) == news
+        assert node.ring._transitions.forming is not None
+        assert node.ring._transitions.forming.map.get(77) == news
 
 
 def test_a_higher_era_reaches_every_member() -> None:
     world = form(4, [10, 20, 30, 40])
-    forming = world.nodes[30].ring._forming
+    forming = world.nodes[30].ring._transitions.forming
     assert forming is not None
     forming.merge((), era=7)
     world.run(world.parameters.stabilise_s)
@@ -147,7 +151,7 @@ def test_who_joins_elsewhere_is_no_member_of_a_map_with_its_former_life() -> Non
 def test_a_live_member_that_is_called_gone_begins_a_higher_life() -> None:
     world = form(3, [10, 20, 30])
     life = world.nodes[20].ring.place.own.incarnation
-    forming = world.nodes[10].ring._forming
+    forming = world.nodes[10].ring._transitions.forming
     assert forming is not None
     forming.merge([Entry(world.nodes[20].ring.place.own, Status.GONE)])
     world.run(5)
@@ -195,9 +199,9 @@ def test_a_crowd_that_joins_at_once_forms_one_ring() -> None:
 def joining(world: World, key: int, others: list[int]) -> Node:
     """A node whose timers and joiner rest, with a map of members that do not know it."""
     node = world.add(key, [others[0]], timers=False)
-    node.ring._joiner.stop()
+    node.ring._transitions._joiner.stop()
     world.bag.clear()
-    node.ring._form(1, [Entry(world.nodes[other].ring.place.own) for other in others], confirmed=False)
+    node.ring._transitions.form(1, [Entry(world.nodes[other].ring.place.own) for other in others], confirmed=False)
     return node
 
 
@@ -214,8 +218,8 @@ def test_who_begins_another_life_while_joining_is_confirmed_anew() -> None:
     to_10, to_20 = (delivery for delivery in sorted(world.bag) if delivery.to is node)
     world.deliver(to_10)
     deliver_answer(world, node)  # 10 confirms
-    assert node.ring._forming is not None
-    node.ring._forming.merge([Entry(old, Status.GONE)])
+    assert node.ring._transitions.forming is not None
+    node.ring._transitions.forming.merge([Entry(old, Status.GONE)])
     assert node.ring.place.own != old
     world.deliver(to_20)
     deliver_answer(world, node)  # 20 confirms the former life
@@ -233,7 +237,7 @@ def test_what_was_confirmed_in_an_earlier_era_counts_no_more() -> None:
     deliver_answer(world, node)  # 20 confirms
     world.bag = [to_10, to_30]
     again = tuple(Entry(world.nodes[key].ring.place.own) for key in (10, 20, 30))
-    world.nodes[20].ring._form_again(again, 2)  # it was on the ring meanwhile, without its map
+    world.nodes[20].ring._transitions._form_again(again, 2)  # it was on the ring meanwhile, without its map
     world.deliver(next(delivery for delivery in world.bag if delivery.to is world.nodes[20]))  # so 10 forms in era 2 as well
     world.deliver(to_10)
     deliver_answer(world, node)
@@ -245,7 +249,7 @@ def test_what_was_confirmed_in_an_earlier_era_counts_no_more() -> None:
 
 def member_gone(node: Node, key: int) -> bool:
     """Whether a member knows on its map that another is gone."""
-    entry = node.ring._forming.map.get(key) if node.ring._forming is not None else None
+    entry = node.ring._transitions.forming.map.get(key) if node.ring._transitions.forming is not None else None
     return entry is not None and entry.status is Status.GONE
 
 
@@ -257,14 +261,14 @@ def test_the_ring_forms_only_once_those_who_join_know_who_is_up() -> None:
     (late,) = (node.contact.key for node in joiners if not node.ring.place.is_member)
     world.groups[late] = 1
     world.run_until(lambda: Mode.RING in world.modes(), 5)
-    assert all(node.ring._forming is None or member_gone(node, late) for node in world.live() if node.contact.key != late)
+    assert all(node.ring._transitions.forming is None or member_gone(node, late) for node in world.live() if node.contact.key != late)
 
 
 def back_to_forming(world: World, *keys: int, dead: int | None = None) -> None:
     """Have these members of a ring hear once more that it has formed."""
     entries = tuple(Entry(node.ring.place.own, Status.GONE if key == dead else Status.UP) for key, node in world.nodes.items())
     for key in keys:
-        world.nodes[key].ring._form_again(entries, 1)
+        world.nodes[key].ring._transitions._form_again(entries, 1)
 
 
 def test_who_is_told_that_the_ring_has_formed_while_it_leaves_has_it_form_anew() -> None:
@@ -283,7 +287,7 @@ def test_who_is_told_that_the_ring_has_formed_while_it_leaves_has_it_form_anew()
 def test_whoever_confirmed_that_somebody_leaves_does_not_go_back_to_the_ring_of_before() -> None:
     world = form(2, [10, 20, 30, 40])
     back_to_forming(world, 20, 30)
-    forming = world.nodes[20].ring._forming
+    forming = world.nodes[20].ring._transitions.forming
     assert forming is not None
     done: list[bool] = []
     world.nodes[30].ring.leave(lambda: done.append(True))
@@ -355,7 +359,7 @@ def test_who_leaves_waits_for_nobody_who_is_dead_for_ever() -> None:
 def test_a_member_of_whom_it_is_said_that_it_leaves_begins_a_higher_life_and_stays() -> None:
     world = form(3, [10, 20, 30])
     life = world.nodes[20].ring.place.own
-    forming = world.nodes[10].ring._forming
+    forming = world.nodes[10].ring._transitions.forming
     assert forming is not None
     forming.merge([Entry(life, Status.LEAVING)])
     world.run(5)
@@ -377,7 +381,7 @@ def test_a_life_that_cannot_be_yet_is_not_believed_and_an_era_out_of_all_proport
 def test_two_who_join_and_whose_map_has_no_member_begin_anew() -> None:
     world = form(3, [10])
     one, other = world.add(20, [30, 10]), world.add(30, [20, 10])
-    one.ring._form(1, [Entry(other.ring.place.own, Status.JOINING)], confirmed=False)
+    one.ring._transitions.form(1, [Entry(other.ring.place.own, Status.JOINING)], confirmed=False)
     before = one.sent + other.sent
     world.slow[10] = 0.3
     world.run(10)

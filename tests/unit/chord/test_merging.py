@@ -113,7 +113,7 @@ def test_who_goes_over_to_another_ring_tells_near_ones_and_far_ones() -> None:
     world = form(2, keys)
     world.run(60)
     node = world.nodes[keys[20]]
-    far = {each.key for each in node.ring.way.fingers} - {each.key for each in node.ring._neighbours()}
+    far = {each.key for each in node.ring.way.fingers} - {each.key for each in node.ring.place.neighbours}
     world.bag.clear()
     met: set[int] = set()
     for other in world.live():
