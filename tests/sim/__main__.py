@@ -12,6 +12,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -19,7 +20,7 @@ from typing import Final
 
 from tests.sim import chord_churn, chord_load, chord_static, chord_values, churn, compare, disjoint, figures, scale
 from tests.sim.play import below_floor, play, together
-from tests.sim.scenarios import SCENARIOS, promised_by
+from tests.sim.scenarios import HOSTS, SCENARIOS, promised_by
 from tests.sim.world import DHTS
 
 
@@ -29,9 +30,13 @@ def play_scenarios(given: Sequence[str]) -> int:
     parser.add_argument("scenarios", nargs="*", metavar="SCENARIO", help=f"of {', '.join(SCENARIOS)}; default all")
     parser.add_argument("--seed", type=int, help="play this seed alone")
     parser.add_argument("--seeds", type=int, default=10, help="play so many seeds")
-    parser.add_argument("--size", type=int, help="servers; default is the scenario's own number")
+    parser.add_argument(
+        "--size", type=int, help="servers; default is the scenario's own number (with --hosts: of `tests.sim.scenarios.HOSTS`)"
+    )
     parser.add_argument("--times", type=int, default=1, help="so many times the scenario's own number of servers")
-    parser.add_argument("--hosts", action="store_true", help="on whole hosts, instead of above the RPC seam; not all can be")
+    parser.add_argument(
+        "--hosts", action="store_true", help="on whole hosts, instead of above the RPC seam; by default those that the tests play there"
+    )
     parser.add_argument("--dht", choices=DHTS, default="kad", help="of which DHT")
     arguments = parser.parse_args(given)
     if unknown := set(arguments.scenarios) - set(SCENARIOS):
@@ -39,13 +44,16 @@ def play_scenarios(given: Sequence[str]) -> int:
     seeds = range(arguments.seeds) if arguments.seed is None else [arguments.seed]
     failed = 0
     print(f"{'scenario':9}{'failed':>8}{'reads':>9}{'sure':>9}{'puts':>9}{'misplaced':>11}{'messages':>10}{'seconds':>9}  figures")  # noqa: T201
-    for name in arguments.scenarios or promised_by(arguments.dht):
+    if arguments.hosts:
+        logging.getLogger("peerstack").addHandler(logging.NullHandler())  # hosts warn of every fault that is played
+    for name in arguments.scenarios or promised_by(arguments.dht, hosts=arguments.hosts):
         began = time.process_time()
-        usual = SCENARIOS[name].size
+        usual = HOSTS.get(name, SCENARIOS[name].least) if arguments.hosts else SCENARIOS[name].size
         size = max(arguments.size or min(arguments.times * usual, SCENARIOS[name].most.get(arguments.dht, 1 << 20)), SCENARIOS[name].least)
         reports = [play(name, seed, size, hosts=arguments.hosts, dht=arguments.dht) for seed in seeds]
         bad = [report for report in reports if not report.ok]
-        low = below_floor(reports) if size >= usual else []  # in fewer servers each fault is felt by a greater share
+        few = arguments.hosts or size < usual  # in fewer servers each fault is felt by a greater share
+        low = [] if few else below_floor(reports)
         failed += len(bad) + bool(low)
         shares = together(reports).shares
         figures = {key: sum(report.figures.get(key, 0) for report in reports) / len(reports) for key in reports[0].figures}

@@ -302,6 +302,18 @@ class SimulatedNetwork(NumberedNetwork[NetworkNode[NodeT]], ABC, Generic[NodeT])
         """Undo."""
         self.messages.heal()
 
+    def slow_down(self, number: int, seconds: float) -> None:
+        """See `NumberedNetwork.slow_down`: its own requests leave as ever."""
+        self.messages.slow_down(self.peer_id(number), seconds)
+
+    def cut(self, source: int, target: int) -> None:
+        """See `NumberedNetwork.cut`: what is sent is lost."""
+        self.messages.cut(self.peer_id(source), self.peer_id(target))
+
+    def mend_links(self) -> None:
+        """See `NumberedNetwork.mend_links`: nothing is lost or doubled any more."""
+        self.messages.links = LinkModel()
+
     async def close(self) -> None:
         """Stop everything."""
         for node in (*self.nodes, *self.clients):

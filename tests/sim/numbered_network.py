@@ -6,7 +6,7 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from peerstack.dht.contract import Dht
 from peerstack.dht.namespaces import Namespaces
@@ -21,13 +21,11 @@ from peerstack.errors import DeadlineExceeded
 from peerstack.identity import PeerId, PrivateKey
 from peerstack.testing.dht_conformance import DhtNetwork
 
-if TYPE_CHECKING:
-    from tests.sim.node_network import NetworkNode
-
 __all__ = ["NodeOptions", "Numbered", "NumberedNetwork", "Serve"]
 
-Serve = Callable[["NetworkNode[Any]", Contact, Request, Callable[[Reply], None]], bool]
-"""``(node, sender, request, respond)`` -> whether it answered in the node's stead: how a malicious node behaves."""
+Serve = Callable[[Any, Contact, Request, Callable[[Reply], None]], bool]
+"""``(node, sender, request, respond)`` -> whether it answered in the node's stead: how a malicious node behaves. `node` is of whatever kind
+the network consists of."""
 
 _FIRST_CLIENT: Final = 1_000_000
 
@@ -42,7 +40,7 @@ class NodeOptions:
     store: RecordStore | None = None
     """Its disk; None is a new and empty one."""
     state: NodeState | None = None
-    """What it remembers beside its records; None is nothing."""
+    """What it remembers beside its records; None is nothing. A host has it with its disk."""
     limits: StoreLimits | None = None
     namespaces: Namespaces | None = None
     """What it serves; None is what the network serves."""
@@ -116,6 +114,18 @@ class NumberedNetwork(DhtNetwork, ABC, Generic[NumberedT]):
     @abstractmethod
     def go(self, number: int) -> None:
         """Take a server that has left away."""
+
+    @abstractmethod
+    def slow_down(self, number: int, seconds: float) -> None:
+        """Let a server answer that much later from now on."""
+
+    @abstractmethod
+    def cut(self, source: int, target: int) -> None:
+        """Let nothing that one server sends get to another, until the network heals."""
+
+    @abstractmethod
+    def mend_links(self) -> None:
+        """Let links be as good from now on as they are where nobody says how bad they are."""
 
     @property
     def size(self) -> int:

@@ -123,7 +123,7 @@ async def _open(report: Report) -> World:
     if not report.hosts:
         return World.make(report.seed, report.size, dht=report.dht, links=replace(scenario.links), options=scenario.options)
     dice = random.Random(f"hosts {report.seed}")
-    network = HostNetwork(report.seed, parameters=SMALL, dht=report.dht)
+    network = HostNetwork(report.seed, parameters=SMALL, dht=report.dht, links=replace(scenario.links))
     await network.assemble(report.size, options=lambda number: scenario.options(dice, number))
     return cast("World", AnyWorld(network, dice))  # a scenario that is played on hosts uses nothing that they have not
 

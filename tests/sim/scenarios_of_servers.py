@@ -306,20 +306,20 @@ async def small_partition(world: World) -> None:
     no_floor="every twentieth message is lost, and some links never carry any",
 )
 async def bad_links(world: World) -> None:
+    """On whole hosts, where a connection either carries everything or breaks, what that means is in `HostNetwork`."""
     names = names_of("links", 12)
     up = world.network.up()
-    slow = world.network.peer_id(world.dice.choice(up))
-    world.network.messages.slow_down(slow, 0.9)
+    slow = world.dice.choice(up)
+    world.network.slow_down(slow, 0.9)
     for _ in range(40):
-        source, target = world.dice.sample(up, 2)
-        world.network.messages.cut(world.network.peer_id(source), world.network.peer_id(target))
+        world.network.cut(*world.dice.sample(up, 2))
     for _ in range(4):
         await world.put_all(names)
         await world.read_all(names, readers=2)
         await asyncio.sleep(20)
-    world.network.messages.heal()
-    world.network.messages.links = LinkModel()
-    world.network.messages.slow_down(slow, 0.5)  # who now and then is too late for any answer to count is dead now and then
+    await world.network.heal()
+    world.network.mend_links()
+    world.network.slow_down(slow, 0.5)  # who now and then is too late for any answer to count is dead now and then
     await world.quiet()
     await world.read_all(names, quiescent=True, readers=2)
 
