@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from tests.sim import defects, ring_defects
-from tests.sim.defects import Defect, Patch
-from tests.sim.ring_schedules import SCHEDULES
-from tests.sim.schedules import perform
+from tests.sim import defects, defects_of_rings
+from tests.sim.defect import Defect, Patch
+from tests.sim.schedule import perform
+from tests.sim.schedules import SCHEDULES
 
 __all__ = ["MUTATIONS", "PAGE", "Mutation", "page"]
 
@@ -235,31 +235,31 @@ _MORE: Final = {
 
 _RING: Final = {
     "ring-upkeep-once": Mutation(
-        "a periodic task runs once", "chord-dht", {"a ring closes over its dead": "ring"}, ring_defects.upkeep_runs_once
+        "a periodic task runs once", "chord-dht", {"a ring closes over its dead": "ring"}, defects_of_rings.upkeep_runs_once
     ),
     "ring-no-check": Mutation(
         "whether the predecessor lives is never checked",
         "chord-dht, Chord's first paper",
         {"a ring closes over its dead": "ring"},
-        ring_defects.predecessor_unchecked,
+        defects_of_rings.predecessor_unchecked,
     ),
     "ring-no-notify": Mutation(
         "who joins knows no predecessor, and a successor without one is not notified",
         "chord-dht",
         {"a newcomer is known on either side": "ring"},
-        ring_defects.silent_without_predecessor,
+        defects_of_rings.silent_without_predecessor,
     ),
     "ring-join-empty": Mutation(
         "who joins copies no records",
         "chord-dht",
         {"newcomers are given what they have to hold on a ring": "promise"},
-        ring_defects.join_empty_handed,
+        defects_of_rings.join_empty_handed,
     ),
     "ring-aborts": Mutation(
         "one unreachable replica ends a get",
         "chord-dht",
         {"a refused connection ends no read on a ring": "durable"},
-        ring_defects.unreachable_ends_a_read,
+        defects_of_rings.unreachable_ends_a_read,
     ),
     "ring-own-copy-first": Mutation(
         "a node's own copy is the answer",
@@ -280,19 +280,19 @@ _RING: Final = {
         defects.last_writer_wins,
     ),
     "ring-fingers-stay": Mutation(
-        "fingers never drop the dead", "chord-dht", {"a lookup meets nobody who is long dead": "promise"}, ring_defects.fingers_stay
+        "fingers never drop the dead", "chord-dht", {"a lookup meets nobody who is long dead": "promise"}, defects_of_rings.fingers_stay
     ),
     "ring-no-hop-bound": Mutation(
-        "a lookup's way has no bound", "chord-dht", {"a liar does not lead a lookup on for ever": "promise"}, ring_defects.no_hop_bound
+        "a lookup's way has no bound", "chord-dht", {"a liar does not lead a lookup on for ever": "promise"}, defects_of_rings.no_hop_bound
     ),
     "ring-sixteen-slots": Mutation(
-        "sixteen others are served, the rest never", "chord-dht", {"a server answers everybody": "promise"}, ring_defects.sixteen_slots
+        "sixteen others are served, the rest never", "chord-dht", {"a server answers everybody": "promise"}, defects_of_rings.sixteen_slots
     ),
     "ring-never-not-member": Mutation(
         "who restarted answers as if it were still a member",
         "rule",
         {"who comes back is no member before it has joined": "promise"},
-        ring_defects.never_not_member,
+        defects_of_rings.never_not_member,
     ),
     "ring-unverified": Mutation(
         "a takeover does not verify what it is handed: a source leaves out a record, or pages, or the store loses what it took",
@@ -348,7 +348,7 @@ def _try(mutation: Mutation, schedule: str | None, seed: int) -> int:
 
 def _play(schedule: str, seed: int, breaks: str) -> int:
     try:
-        violations = perform(schedule, seed)
+        violations = perform(SCHEDULES[schedule], seed)
     except Exception as error:  # noqa: BLE001  (whatever it is, it is not the promise broken)
         print(f"{schedule}: breaks down: {error!r}"[:_WIDTH])  # noqa: T201
         return _BROKEN
@@ -391,8 +391,8 @@ def page() -> str:
             "",
             "`make mutations` puts known defects into the DHT plugins and the rules they share, one at a time and each in a process",
             "of its own, plays the schedule that is built around the step where the defect shows, and fails unless every one is caught",
-            "as this table says. Correct code passes the same schedules in `make test`. The schedules stand in `tests/sim/schedules.py`",
-            "and `ring_schedules.py`, the defects in `defects.py` and `ring_defects.py`; `python -m tests.sim.mutations --write`",
+            "as this table says. Correct code passes the same schedules in `make test`. The schedules stand in",
+            "`tests/sim/schedules_of_*.py`, the defects in `defects.py` and `defects_of_rings.py`; `python -m tests.sim.mutations --write`",
             "writes this page.",
             "",
             *_table("The rules", "Each rule that an acknowledged write rests on, taken out.", _RULES.values()),

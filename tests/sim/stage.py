@@ -6,12 +6,12 @@ import asyncio
 import hashlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
 from peerstack.dht.parameters import NetworkParameters
 from peerstack.dht.records import Record, wire_key
 from peerstack.dht.replica.contacts import Contact, key_of, position_of
-from peerstack.dht.replica.messages import Ping, PutValue, Reply, Request
+from peerstack.dht.replica.messages import Ping, Push, PutValue, Reply, Request
 from peerstack.dht.store import Rules
 from peerstack.identity import PrivateKey
 from tests.sim.disk import SlowDisk
@@ -19,7 +19,10 @@ from tests.sim.history import Absence, Crash, Outcome, Read, Write
 from tests.sim.node_network import NetworkNode, NodeOptions
 from tests.sim.world import SMALL, World
 
-__all__ = ["BrokenPremise", "Stage", "is_absent", "require"]
+__all__ = ["WRITES", "BrokenPremise", "Stage", "is_absent", "require"]
+
+WRITES: Final = (PutValue, Push)
+"""The requests that bring a record to its holders."""
 
 _PATIENCE_S = 600.0
 

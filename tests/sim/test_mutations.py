@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tests.sim import defects
-from tests.sim.defects import Outdated, Patch
+from tests.sim.defect import PLACES, Outdated, Patch
 from tests.sim.mutations import MUTATIONS, PAGE, page
-from tests.sim.ring_schedules import SCHEDULES
+from tests.sim.schedules import SCHEDULES
 
 
 @pytest.mark.parametrize("name", MUTATIONS)
@@ -15,10 +14,10 @@ def test_a_defect_replaces_something_and_can_be_undone(name: str) -> None:
     patch = Patch()
     mutation = MUTATIONS[name]
     assert set(mutation.shows) <= set(SCHEDULES)
-    before = {place: patch.real(place) for place in defects.PLACES}
+    before = {place: patch.real(place) for place in PLACES}
     try:
         mutation.defect(patch)
-        changed = [place for place in defects.PLACES if patch.real(place) is not before[place]]
+        changed = [place for place in PLACES if patch.real(place) is not before[place]]
         assert changed
     finally:
         patch.undo()
@@ -27,7 +26,7 @@ def test_a_defect_replaces_something_and_can_be_undone(name: str) -> None:
 
 def test_a_defect_whose_place_is_gone_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     for gone in ("peerstack_kad.nowhere:thing", "peerstack_kad.node:KademliaNode.nothing"):
-        monkeypatch.setitem(defects.PLACES, "serve", gone)
+        monkeypatch.setitem(PLACES, "serve", gone)
         with pytest.raises(Outdated, match=gone):
             Patch().real("serve")
 
@@ -44,7 +43,7 @@ def test_every_place_is_replaced_by_some_defect() -> None:
         patch = Noting()
         mutation.defect(patch)
         patch.undo()
-    assert used == set(defects.PLACES)
+    assert used == set(PLACES)
 
 
 def test_the_page_is_the_table() -> None:

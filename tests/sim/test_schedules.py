@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from tests.sim.ring_schedules import ON_A_RING, SCHEDULES
-from tests.sim.schedules import perform
+from tests.sim.schedule import perform
+from tests.sim.schedules import ON_A_RING, SCHEDULES
 
 
 @pytest.mark.parametrize("name", SCHEDULES)
 def test_the_promise_is_kept_that(name: str) -> None:
-    assert perform(name) == []
+    assert perform(SCHEDULES[name]) == []
 
 
 def test_schedules_are_played_on_rings_too() -> None:

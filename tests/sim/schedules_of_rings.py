@@ -1,4 +1,4 @@
-"""Schedules on a ring: what only a ring can do wrong, and, once more, what the data engine does on whatever DHT."""
+"""Schedules of rings: what only a ring can do wrong."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import count
-from typing import Any, Final
+from typing import Any
 
 from peerstack_chord.messages import Join
 
@@ -15,36 +15,10 @@ from peerstack.dht.replica.contacts import Contact
 from peerstack.dht.replica.messages import GetReply, GetValue, Pull, Reply, Request, Standing
 from peerstack.identity import PrivateKey
 from tests.sim.history import Found
-from tests.sim.schedules import SCHEDULES, schedule
+from tests.sim.schedule import schedule
+from tests.sim.schedules_of_takeover import leave_out
 from tests.sim.stage import Stage, require
-from tests.sim.takeover_schedules import leave_out
 from tests.sim.world import SMALL
-
-__all__ = ["ON_A_RING", "SCHEDULES"]
-
-ON_A_RING: Final = (
-    "a deleted value stays away",
-    "a record sent again replaces nothing",
-    "an own copy is one answer of several",
-    "a refused connection ends no read",
-    "a value is found from everywhere",
-    "newcomers are given what they have to hold",
-    "the no of a newcomer does not count",
-    "the acknowledgement of a newcomer does not count",
-    "unreachable holders still count",
-    "who was cut off does not count when it is back",
-    "who is back waits to hear of the others",
-    "what one holder missed it is sent in the next round",
-    "a displaced copy stays until everybody responsible has it",
-    "what is acknowledged is committed",
-    "who leaves hands over first",
-    "a source that leaves out a record makes nobody speak",
-    "a store that loses what it took makes nobody speak",
-)
-"""Those that are played on a ring too, under their name and `` on a ring``."""
-
-for _name in ON_A_RING:
-    SCHEDULES[f"{_name} on a ring"] = replace(SCHEDULES[_name], name=f"{_name} on a ring", dht="chord")
 
 
 def _order(stage: Stage) -> list[int]:

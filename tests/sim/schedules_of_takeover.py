@@ -6,18 +6,15 @@ import asyncio
 from collections import Counter
 from dataclasses import replace
 from functools import partial
-from typing import Final
 
 from peerstack.dht.records import position as wire_position
-from peerstack.dht.replica.messages import GetValue, Pull, PullReply, Push, PutValue, Reply, Request
+from peerstack.dht.replica.messages import GetValue, Pull, PullReply, Reply, Request
 from peerstack.dht.store import Rules
 from tests.sim.disk import Forgetful
-from tests.sim.schedules import schedule
-from tests.sim.stage import Stage, require
+from tests.sim.schedule import schedule
+from tests.sim.stage import WRITES, Stage, require
 
 __all__ = ["leave_out"]
-
-_WRITES: Final = (PutValue, Push)
 
 
 @schedule()
@@ -48,7 +45,7 @@ async def a_store_that_loses_what_it_took_makes_nobody_speak(stage: Stage) -> No
 async def _missed_by_the_first(stage: Stage, name: str) -> list[int]:
     """A record that only a majority of its holders holds; which those are."""
     first, *others = stage.nearest(name)
-    stage.lose([first], *_WRITES)
+    stage.lose([first], *WRITES)
     await stage.put(name)
     require(stage.held(first, name) is None, "nobody missed the record")
     return others
@@ -56,7 +53,7 @@ async def _missed_by_the_first(stage: Stage, name: str) -> list[int]:
 
 async def _read_beside(stage: Stage, name: str, newcomer: int, others: list[int]) -> None:
     """Read while a newcomer takes over; whoever holds the record is slow to answer."""
-    stage.lose([newcomer], *_WRITES)
+    stage.lose([newcomer], *WRITES)
     stage.hold_up(others, 0.8, GetValue)
     await stage.until(lambda: all(stage.counts(each, newcomer) for each in others), "the newcomer asked nobody")
     await asyncio.sleep(20)
@@ -83,7 +80,7 @@ async def a_write_between_two_pages_of_a_takeover_is_not_lost(stage: Stage) -> N
     newcomer = stage.start_beside(name)
     await stage.until(lambda: all(handed[each] == 1 for each in (stale, *newer)), "the newcomer was not handed the first pages alone")
     stage.lose([newcomer], Request, sender=writer)
-    stage.lose([stale, newcomer], *_WRITES)
+    stage.lose([stale, newcomer], *WRITES)
     require(not world.network.nodes[newcomer].node.ready, "the takeover is over before the write")
     await world.put(name, node=writer, ttl=3500)
     await stage.until(lambda: world.network.nodes[newcomer].node.ready, "the newcomer never speaks")

@@ -7,7 +7,7 @@ from typing import Any
 from peerstack_chord.messages import GetState, NotMember, StateReply
 from peerstack_chord.ring import Mode, State
 
-from tests.sim.defects import Patch
+from tests.sim.defect import Patch
 
 __all__ = [
     "fingers_stay",
