@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from functools import cache
-from math import comb
 from typing import Final
 
 import pytest
 
+from tests.sim.chance import interval
 from tests.sim.play import REGRESSIONS, Regression, Report, below_floor, play
 from tests.sim.scenarios import SCENARIOS, promised_by
 from tests.sim.world import DHTS
@@ -74,18 +74,3 @@ def test_disjoint_paths_pass_by_liars_at_least_as_often_as_a_clean_path_is_to_be
         clean = sum(report.figures["a clean path"] for report in reports) / len(reports)
         least, _ = interval(60 * len(reports), clean, 0.99)
         assert read >= least / (60 * len(reports)), f"{name}: {read:.1%} were read, {clean:.1%} are to be expected"
-
-
-def interval(count: int, chance: float, confidence: float) -> tuple[int, int]:
-    """Within which a binomially distributed number lies, with as little likelihood to either side."""
-    outside = (1 - confidence) / 2
-    below, least, most = 0.0, 0, count
-    for number in range(count + 1):
-        likelihood = comb(count, number) * chance**number * (1 - chance) ** (count - number)
-        if below + likelihood <= outside:
-            least = number + 1
-        if below + likelihood >= 1 - outside:
-            most = number
-            break
-        below += likelihood
-    return least, most
