@@ -23,6 +23,9 @@ from tests.sim.play import below_floor, play, together
 from tests.sim.scenarios import HOSTS, SCENARIOS, promised_by
 from tests.sim.world import DHTS
 
+_HOSTS: Final = 16
+"""With which a scenario is played on hosts that the tests do not play there."""
+
 
 def play_scenarios(given: Sequence[str]) -> int:
     """Play and tell."""
@@ -48,7 +51,7 @@ def play_scenarios(given: Sequence[str]) -> int:
         logging.getLogger("peerstack").addHandler(logging.NullHandler())  # hosts warn of every fault that is played
     for name in arguments.scenarios or promised_by(arguments.dht, hosts=arguments.hosts):
         began = time.process_time()
-        usual = HOSTS.get(name, SCENARIOS[name].least) if arguments.hosts else SCENARIOS[name].size
+        usual = HOSTS.get(name, _HOSTS) if arguments.hosts else SCENARIOS[name].size
         size = max(arguments.size or min(arguments.times * usual, SCENARIOS[name].most.get(arguments.dht, 1 << 20)), SCENARIOS[name].least)
         reports = [play(name, seed, size, hosts=arguments.hosts, dht=arguments.dht) for seed in seeds]
         bad = [report for report in reports if not report.ok]
