@@ -18,7 +18,7 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
 
 HOSTS: Final[Mapping[str, int]] = {
     "S1": 16, "S2": 12, "S2m": 10, "S2r": 10, "S3": 15, "S4": 12, "S4o": 12, "S5": 1, "S6": 10, "S7p": 12, "S7w": 10, "S8": 10, "S8h": 10,
-    "S8m": 12, "S9": 12, "S10": 12, "S10a": 10, "S10e": 10, "S11": 10, "S12": 10, "S13": 12, "S14": 16, "S14d8": 16, "S15": 12, "S16": 16,
+    "S8m": 12, "S9": 12, "S10": 12, "S10a": 10, "S10e": 10, "S11": 10, "S12": 10, "S13": 12, "S14": 16, "S14d8": 16, "S15": 10, "S16": 16,
     "S17": 10, "S18": 12, "S19": 10, "S20": 10, "S21": 2,
 }  # fmt: skip
 """How many whole hosts those begin with that are played on them: a storm of joiners begins with one, and ends with ten."""
