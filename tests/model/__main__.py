@@ -1,7 +1,8 @@
-"""``python -m tests.model [--quick] [--show RUN]``: have the spin model checker look for what breaks the ring.
+"""``python -m tests.model [--quick] [--show RUN]``: have the spin model checker look for what breaks the ring, or loses what was written.
 
-The model is in ``chord.pml``, whose header says what it leaves out. Spin is taken from the PATH, or Debian's package is unpacked into the
-user's cache; ``SPIN`` names another one. Each run is compiled there as well, under a hash of its sources and settings.
+The models are ``chord.pml`` and ``takeover/takeover.pml``, whose headers say what they leave out. Spin is taken from the PATH, or
+Debian's package is unpacked into the user's cache; ``SPIN`` names another one. Each run is compiled there as well, under a hash of its
+sources and settings.
 """
 
 from __future__ import annotations
@@ -17,30 +18,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-_SOURCES = sorted(path for path in Path(__file__).parent.iterdir() if path.suffix in {".pml", ".c", ".h"})
+from tests.model.run import Run
+from tests.model.takeover_runs import TAKEOVER_RUNS
+
+_FOLDERS = {"chord": Path(__file__).parent, "takeover": Path(__file__).parent / "takeover"}
 _CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "peerstack"
 _AT_ONCE = 2
 _PACKAGE = "spin_*.deb"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Run:
-    """One search."""
-
-    name: str
-    bounds: str
-    """In words, for the table."""
-    nodes: int
-    defines: str = ""
-    search: str = ""
-    """Settings of the verifier that spin writes."""
-    options: str = "-m4000000 -w24"
-    """Its arguments."""
-    breaks: bool = False
-    """Whether something is to be found: the original operations, and known defects."""
-    quick: bool = False
-    memory_mib: int = 4000
-
 
 _ANY = "any number of failures and rejoins"
 _SAVING = "-DSYMMETRY -DQUIET"
@@ -173,6 +157,7 @@ RUNS = [
     _breaks("original", "the original's operations, until the invariant breaks", "-DORIGINAL"),
     _breaks("original-lost", "the same, until nothing repairs it", "-DORIGINAL -DDAMAGE"),
     _breaks("in-flight", "failures that do not wait for answers on their way", "-DMEAN_FAILURES -DDAMAGE"),
+    *TAKEOVER_RUNS,
 ]
 
 
@@ -243,6 +228,7 @@ def _run(folder: Path, *command: str) -> str:
 
 def build(run: Run, spin: str) -> Path:
     """Compile a run's verifier, and return its folder."""
+    sources = sorted(path for path in _FOLDERS[run.model].iterdir() if path.suffix in {".pml", ".c", ".h"})
     defines = [f"-DNODES={run.nodes}", *run.defines.split()]
     compiler = [
         "gcc",
@@ -258,7 +244,7 @@ def build(run: Run, spin: str) -> Path:
         "pan.c",
     ]
     digest = hashlib.sha256("\0".join([spin, *compiler]).encode())
-    for source in _SOURCES:
+    for source in sources:
         digest.update(source.read_bytes())
     folder = _CACHE / "model" / f"{run.name}-{digest.hexdigest()[:16]}"
     if not (folder / "pan").exists():
@@ -267,9 +253,9 @@ def build(run: Run, spin: str) -> Path:
         for old in folder.parent.glob(f"{run.name}-" + "?" * 16):
             shutil.rmtree(old)
         folder.mkdir(parents=True)
-        for source in _SOURCES:
+        for source in sources:
             shutil.copy(source, folder)
-        for command in ([spin, *defines, "-a", "chord.pml"], compiler):
+        for command in ([spin, *defines, "-a", f"{run.model}.pml"], compiler):
             done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
             if done.returncode:
                 raise SystemExit(f"{' '.join(command)} failed:\n{done.stdout[-4000:]}{done.stderr[-4000:]}")
@@ -319,12 +305,14 @@ def tell(outcome: Outcome) -> str:
     verdict = f"breaks: {outcome.found}" if outcome.found else held
     mark = "ok  " if outcome.as_expected else "BAD "
     figures = f"{outcome.states:>12,.0f} states {outcome.depth:>7,} deep {outcome.seconds:6.1f} s {outcome.memory_mib:6.0f} MiB"
-    return f"{mark} {run.name:30}{run.nodes} nodes, r = 2 {figures}  {verdict} ({run.bounds})"
+    return f"{mark} {run.name:30}{run.nodes} nodes, {run.copies} {figures}  {verdict} ({run.bounds})"
 
 
 def main() -> int:
     """Run them all, two at a time."""
-    parser = argparse.ArgumentParser(prog="python -m tests.model", description="Check the ring's operations with spin.")
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.model", description="Check the ring's operations and the rules of the data with spin."
+    )
     parser.add_argument("--quick", action="store_true", help="what takes less than a minute")
     parser.add_argument("--show", choices=[run.name for run in RUNS], help="do this run alone and print what broke, step by step")
     arguments = parser.parse_args()
