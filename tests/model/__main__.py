@@ -281,7 +281,7 @@ def search(run: Run, spin: str) -> Outcome:
     found = trace = ""
     if figure(r"errors: (\d+)"):
         replay = subprocess.run(["./pan", "-r"], cwd=folder, capture_output=True, text=True, check=False)
-        steps = [line for line in replay.stdout.splitlines() if re.match(r"\d+ [a-z]|    \d ", line, re.IGNORECASE)]
+        steps = [line for line in replay.stdout.splitlines() if re.match(r"\d+ [a-z]|    \w", line, re.IGNORECASE)]
         trace = "\n".join(steps)
         match = re.search(r"^BROKEN: (.*)$", replay.stdout, re.MULTILINE)
         found = match[1] if match else "the search ended in an error that is none of the model's"

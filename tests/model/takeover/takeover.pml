@@ -60,7 +60,7 @@ bool broken = false;
   STEP(can_lose_ack (&now.w, k, i), do_store(&now.w, k, i, 0), #i " stores for writer " #k ", who does not hear of it")
 
 #define CLIENT(k) \
-  STEP(can_give_up (&now.w, k), do_give_up(&now.w, k), "writer " #k " gives up")
+  STEP(can_give_up (&now.w, k), do_give_up(&now.w, k), #k " gives up writing")
 
 #if WRITERS > 1
 #define SECOND(i) WRITE(1, i)
@@ -69,7 +69,7 @@ bool broken = false;
 #endif
 
 #ifdef SLOW_READER
-#define READ(i) STEP(can_get (&now.w, i), do_get(&now.w, i), "the reader asks " #i)
+#define READ(i) STEP(can_get (&now.w, i), do_get(&now.w, i), #i " answers the reader")
 #else
 #define READ(i)
 #endif
@@ -101,7 +101,7 @@ bool broken = false;
   STEP(can_make (&now.w, i, j), do_make(&now.w, i, j), #j " makes the key's page for " #i) \
   STEP(can_hear (&now.w, i, j), do_hear(&now.w, i, j), #i " believes what " #j " handed over") \
   STEP(can_pull (&now.w, i, j), do_pull(&now.w, i, j), #i " pulls from " #j) \
-  STEP(can_lose_page (&now.w, i, j), do_lose_page(&now.w, i, j), "a page of " #j " for " #i " is lost") \
+  STEP(can_lose_page (&now.w, i, j), do_lose_page(&now.w, i, j), #j " hands a page to " #i " that is lost") \
   SILENCE(i, j) CONFIRM(i, j)
 
 active proctype servers() {
