@@ -99,7 +99,7 @@ TAKEOVER_RUNS = [
         "takeover-4-saving", f"{_ONE}; one crash; what is counted is saved later", "-DUNSAVED -DSAVED_BEFORE_PAGES", crashes=1, quick=True
     ),
     _run("takeover-5", f"{_TWO}", nodes=5, newcomers=2, quick=True),
-    _run("takeover-5-crash", f"{_TWO}; one of the old crashes for good", "-DMORTALS=OLD -DDOWN_FOR_GOOD", nodes=5, newcomers=2, crashes=1),
+    _run("takeover-5-crash", f"{_TWO}; one crashes for good", "-DDOWN_FOR_GOOD", nodes=5, newcomers=2, crashes=1),
     _run("takeover-3", f"{_ONE}; one crash", nodes=3, replicas=2, crashes=1, pulls=1),
     _run("takeover-n4", f"{_ONE}; one crash", nodes=5, replicas=4, crashes=1),
     _breaks("NOT_NAMED", "nobody names who takes over"),

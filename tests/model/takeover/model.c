@@ -194,6 +194,7 @@ static void canonical(World *w) {
         while (to[high] < to[low]) high--;
         u8 swap = to[low]; to[low] = to[high]; to[high] = swap;
         for (int a = low + 1, b = REPLICAS - 1; a < b; a++, b--) swap = to[a], to[a] = to[b], to[b] = swap;
+        if (moved(MORTALS, to) != MORTALS) continue;
         reorder(w, &then, to);
         if (memcmp(&then, &best, sizeof then) < 0) best = then;
     }
