@@ -235,11 +235,13 @@ class Round:
         return [duty.record for duty in self._duties if duty.displaced and duty.confirmed < len(duty.targets)]
 
     def _drop_displaced(self) -> None:
-        """Let go of what all responsible servers have confirmed to hold."""
+        """Let go of what all responsible servers have confirmed to hold, if none of them has fallen silent since."""
         hood = self._engine.hood
         dropped = []
         for duty in self._duties:
             if not duty.displaced or duty.confirmed < len(duty.targets) or not hood.settled:
+                continue
+            if any(target.key in self._failed for target in duty.targets):
                 continue
             position = int.from_bytes(duty.record.position, "big")
             if members_digest(self._closest_of(duty.targets, position)) != duty.members:

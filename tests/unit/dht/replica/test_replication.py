@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -32,9 +33,9 @@ def held(network: SimulatedKademlia, number: int) -> Record | None:
     return node.store.get(SLOT, now=node.outside.wall_us())
 
 
-def members(network: SimulatedKademlia) -> list[int]:
-    """Who is responsible for the key."""
-    return network.responsible(int.from_bytes(SLOT.position, "big"), network.up(), network.parameters.replicas)
+def members(network: SimulatedKademlia, slot: Slot = SLOT) -> list[int]:
+    """Who is responsible for the key, or for another one."""
+    return network.responsible(int.from_bytes(slot.position, "big"), network.up(), network.parameters.replicas)
 
 
 async def drop(network: SimulatedKademlia, number: int) -> None:
@@ -140,6 +141,33 @@ def test_a_displaced_copy_is_dropped_only_once_all_responsible_hold_it() -> None
         await network.heal()
         await a_round(network, 3)
         assert held(network, stranger) is None
+        assert set(members(network)) <= set(holders(network))
+        await network.close()
+
+    run(main())
+
+
+def test_a_displaced_copy_is_kept_when_one_who_confirmed_it_falls_silent_in_the_same_round() -> None:
+    async def main() -> None:
+        network = await SimulatedKademlia.open(7)
+        other = next(f"key {n}" for n in range(1000) if set(members(network, Slot("kv", f"key {n}".encode()))) == set(members(network)))
+        for name in (KEY, other):
+            await network.dht(0).put(name, b"value", ttl=3000, ack="all")
+        stranger = network.nodes[next(number for number in network.up() if number not in members(network))]
+        silent = network.nodes[members(network)[0]]
+        slots = SLOT, Slot("kv", other.encode())
+        records = [record for slot in slots if (record := silent.store.get(slot, now=silent.outside.wall_us())) is not None]
+        assert len(records) == 2
+        # It confirms the one, and does not answer any more when it is sent the other, which it has lost.
+        silent.store.drop(records[1:], done=lambda _count: None)
+        silent.options = replace(silent.options, behaviour=lambda _node, _sender, request, _respond: isinstance(request, Push))
+        source = Source(SourceKind.PULL, stranger.contact.peer_id)
+        stranger.store.merge(records, source=source, now=stranger.outside.wall_us(), done=lambda _outcomes: None)
+        await a_round(network, 3)
+        assert held(network, stranger.number) is not None, "dropped although one who confirmed it has not answered since"
+        silent.options = replace(silent.options, behaviour=None)
+        await a_round(network, 3)
+        assert held(network, stranger.number) is None
         assert set(members(network)) <= set(holders(network))
         await network.close()
 
