@@ -95,9 +95,7 @@ TAKEOVER_RUNS = [
     _run("takeover-4-writers", f"{_ONE}; two writers at once", versions=2, writers=2),
     _run("takeover-4-forget", f"{_ONE}; one crash; who is down may be forgotten", "-DFORGETTING", crashes=1),
     _run("slide-4", "three and one that slides in; one crash; who is down may be forgotten", "-DFORGETTING", newcomers=0, crashes=1),
-    _run(
-        "takeover-4-saving", f"{_ONE}; one crash; what is counted is saved later", "-DUNSAVED -DSAVED_BEFORE_PAGES", crashes=1, quick=True
-    ),
+    _run("takeover-4-saving", f"{_ONE}; one crash; who is not handed a page is saved later", "-DSAVING", crashes=1, quick=True),
     _run("takeover-5", f"{_TWO}", nodes=5, newcomers=2, quick=True),
     _run("takeover-5-crash", f"{_TWO}; one crashes for good", "-DDOWN_FOR_GOOD", nodes=5, newcomers=2, crashes=1),
     _run("takeover-3", f"{_ONE}; one crash", nodes=3, replicas=2, crashes=1, pulls=1),
@@ -116,7 +114,7 @@ TAKEOVER_RUNS = [
     _breaks("OWN_VOTE", "who lost its disk counts itself among its sources", losses=1),
     _breaks("KNOWN_IGNORED", "who lost its disk does not learn that it was counted", losses=1, newcomers=0),
     _breaks("FORGETTING FORGET_AT_ONCE", "who is silent is counted no more without an exchange", crashes=1, newcomers=0),
-    _breaks("UNSAVED", "a source restarts without knowing whom it counted", crashes=1),
+    _breaks("SAVING UNSAVED", "a source hands over before it has saved whom it counts", crashes=1),
     _breaks("LOSS_IN_PUT", "a holder loses its disk and is back within one put", losses=1),
     _breaks("LOSS_IN_TAKEOVER", "a source loses its disk and is back within one takeover", losses=1),
     *_SIDE_BY_SIDE,

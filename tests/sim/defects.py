@@ -236,18 +236,21 @@ def take_over_unverified(patch: Patch) -> None:
 
 
 def name_when_done(patch: Patch) -> None:
-    real = patch.real("hand_over")
+    real = patch.real("Holder.page")
 
-    def hand_over(self: Any, sender: Any, request: Any, now: float, wall_us: int) -> Any:
-        counted = sender.key in self._hood.members
-        reply = real(self, sender, request, now, wall_us)
+    def page(self: Any, sender: Any, request: Any, known: bool, now: float, wall_us: int) -> Any:
+        reply = real(self, sender, request, known, now, wall_us)
         if reply.next is None:
             self._hood.count_in(sender, now)
-        elif not counted:
+        elif not known:
             self._hood.count_out(sender.key, now)
         return reply
 
-    patch.set("hand_over", hand_over)
+    patch.set("Holder.page", page)
+
+
+def save_when_there_is_time(patch: Patch) -> None:
+    patch.set("keep", lambda _self, _contact, done: done(True))
 
 
 def acknowledge_first(patch: Patch) -> None:
@@ -316,20 +319,20 @@ def _hashed_again(hood: Any) -> _Instead:
 
 
 def hand_over_by_hash_of_hash(patch: Patch) -> None:
-    real_pulled, real_given = patch.real("hand_over"), patch.real("hand_to")
+    real_page, real_given = patch.real("Holder.page"), patch.real("hand_to")
 
-    def hand_over(self: Any, *arguments: Any, **named: Any) -> Any:
+    def page(self: Any, *arguments: Any, **named: Any) -> Any:
         hood = self._hood
         self._hood = _hashed_again(hood)
         try:
-            return real_pulled(self, *arguments, **named)
+            return real_page(self, *arguments, **named)
         finally:
             self._hood = hood
 
     def hand_to(self: Any, contact: Any) -> None:
         real_given(_Instead(self, _engine=_Instead(self._engine, hood=_hashed_again(self._engine.hood))), contact)
 
-    patch.set("hand_over", hand_over)
+    patch.set("Holder.page", page)
     patch.set("hand_to", hand_to)
 
 

@@ -6,10 +6,11 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 from peerstack.dht.records import Record, Slot
-from peerstack.dht.store import MemoryStore, Rules
+from peerstack.dht.store import MemorySideTable, MemoryStore, Rules
 from peerstack.dht.store.contract import Cursor, Outcome, Source, Swept, Usage
+from peerstack.dht.store.storage import ignore
 
-__all__ = ["Forgetful", "SlowDisk"]
+__all__ = ["Forgetful", "SlowDisk", "SlowTable"]
 
 
 class Forgetful(MemoryStore):
@@ -40,16 +41,25 @@ class SlowDisk:
     Args:
         rules: Namespaces, network parameters and limits.
         commit_s: How long a commit takes.
-        platter: What was committed before.
+        platter: The records that were committed before.
+        tables: The side tables, likewise.
     """
 
-    def __init__(self, rules: Rules, *, commit_s: float = 0.01, platter: MemoryStore | None = None) -> None:
+    def __init__(
+        self,
+        rules: Rules,
+        *,
+        commit_s: float = 0.01,
+        platter: MemoryStore | None = None,
+        tables: dict[str, MemorySideTable] | None = None,
+    ) -> None:
         self.torn = 0
         self.under_way = 0
         """Commits begun and not finished."""
         self._rules = rules
         self._commit_s = commit_s
         self._platter = platter or MemoryStore(rules)
+        self._tables = {} if tables is None else tables
         self._powered = True
 
     def power_off(self) -> None:
@@ -58,19 +68,23 @@ class SlowDisk:
 
     def power_on(self) -> SlowDisk:
         """The same disk in a new run."""
-        return SlowDisk(self._rules, commit_s=self._commit_s, platter=self._platter)
+        return SlowDisk(self._rules, commit_s=self._commit_s, platter=self._platter, tables=self._tables)
+
+    def side_table(self, name: str) -> SlowTable:
+        """A side table on this disk."""
+        return SlowTable(self._tables.setdefault(name, MemorySideTable()), self.commit)
 
     def merge(self, records: Sequence[Record], *, source: Source, now: int, done: Callable[[list[Outcome]], None]) -> None:
         """Merge a moment later."""
-        self._commit(lambda: self._platter.merge(records, source=source, now=now, done=done))
+        self.commit(lambda: self._platter.merge(records, source=source, now=now, done=done))
 
     def drop(self, records: Sequence[Record], *, done: Callable[[int], None]) -> None:
         """Drop a moment later."""
-        self._commit(lambda: self._platter.drop(records, done=done))
+        self.commit(lambda: self._platter.drop(records, done=done))
 
     def sweep(self, now: int, *, done: Callable[[Swept], None]) -> None:
         """Sweep a moment later."""
-        self._commit(lambda: self._platter.sweep(now, done=done))
+        self.commit(lambda: self._platter.sweep(now, done=done))
 
     def get(self, slot: Slot, *, now: int) -> Record | None:
         """What was committed."""
@@ -92,7 +106,8 @@ class SlowDisk:
     async def close(self) -> None:
         """Nothing to do: the platter stays."""
 
-    def _commit(self, write: Callable[[], None]) -> None:
+    def commit(self, write: Callable[[], None]) -> None:
+        """Write a moment later, if there is power then."""
         self.under_way += 1
 
         def finish() -> None:
@@ -103,3 +118,28 @@ class SlowDisk:
                 self.torn += 1
 
         asyncio.get_running_loop().call_later(self._commit_s, finish)
+
+
+class SlowTable:
+    """A `peerstack.dht.store.SideTable` on a slow disk."""
+
+    def __init__(self, committed: MemorySideTable, commit: Callable[[Callable[[], None]], None]) -> None:
+        """Used by `SlowDisk.side_table`."""
+        self._committed = committed
+        self._commit = commit
+
+    def get(self, key: bytes) -> bytes | None:
+        """What was committed."""
+        return self._committed.get(key)
+
+    def items(self) -> list[tuple[bytes, bytes]]:
+        """What was committed."""
+        return self._committed.items()
+
+    def put(self, key: bytes, value: bytes, *, done: Callable[[bool], None] = ignore) -> None:
+        """Put a moment later."""
+        self._commit(lambda: self._committed.put(key, value, done=done))
+
+    def delete(self, key: bytes, *, done: Callable[[bool], None] = ignore) -> None:
+        """Delete a moment later."""
+        self._commit(lambda: self._committed.delete(key, done=done))

@@ -96,6 +96,12 @@ _RULES: Final = {
         {"a write between two pages of a takeover is not lost": "monotone"},
         defects.name_when_done,
     ),
+    "saved-late": Mutation(
+        "a source hands over to somebody new before it has saved that it counts it",
+        "rule",
+        {"a source that dies once its first page has left names the newcomer": "monotone"},
+        defects.save_when_there_is_time,
+    ),
     "drop-at-the-first": Mutation(
         "a displaced copy is dropped before all of the responsible set confirmed it",
         "rule",

@@ -25,6 +25,7 @@ from peerstack.errors import Closed, PeerstackError
 from peerstack.identity import PeerId, PrivateKey
 from peerstack.testing.message_network import LinkModel, MessageNetwork
 from peerstack.testing.virtual_time import EPOCH, Timer, VirtualTimeLoop
+from tests.sim.disk import SlowDisk
 from tests.sim.history import Snapshot
 from tests.sim.numbered_network import NodeOptions, Numbered, NumberedNetwork, Serve
 
@@ -158,7 +159,7 @@ class NetworkNode(Numbered, Generic[NodeT]):
         namespaces = options.namespaces or network.namespaces
         rules = Rules(namespaces=namespaces, parameters=network.parameters, limits=options.limits or StoreLimits())
         self.store = options.store or MemoryStore(rules)
-        self.state = options.state or NodeState()
+        self.state = options.state or NodeState(self.store.side_table("node") if isinstance(self.store, SlowDisk) else None)
         self._network = network
         self._up = True
         self.outside = LoopOutside(f"{network.seed} {number} {incarnation}", skew_s=options.skew_s)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
 from peerstack.dht.records import position as wire_position
-from peerstack.dht.replica.messages import GetValue, Pull, PullReply, Reply, Request
+from peerstack.dht.replica.contacts import Contact
+from peerstack.dht.replica.messages import FindNode, GetValue, NodesReply, Pull, PullReply, Reply, Request
 from peerstack.dht.store import Rules
 from tests.sim.disk import Forgetful
 from tests.sim.schedule import schedule
@@ -86,6 +88,44 @@ async def a_write_between_two_pages_of_a_takeover_is_not_lost(stage: Stage) -> N
     await stage.until(lambda: world.network.nodes[newcomer].node.ready, "the newcomer never speaks")
     stage.hold_up(newer, 0.8, GetValue)
     await world.get(name, node=reader)
+
+
+@schedule()
+async def a_source_that_dies_once_its_first_page_has_left_names_the_newcomer(stage: Stage) -> None:
+    world, name, handed = stage.world, "handed", Counter[int]()
+    other, stale, source = stage.nearest(name)
+    await stage.start_again(source, stage.disk(commit_s=0.5))
+    await stage.put_everywhere(name)
+    (writer, reader), asked = stage.bystanders(name)[:2], {source}
+    newcomer = stage.start_beside(name)
+    for each in range(newcomer):
+        stage.rule(each, Pull, sender=newcomer, act=partial(_serve_if, asked, each), change=partial(_note, handed, each))
+    await stage.until(lambda: handed[source] > 0, "the newcomer was not handed the source's page")
+    await asyncio.sleep(0.2)  # enough for the page to arrive, not for a commit
+    stage.lose([source], Request, sender=newcomer)
+    stage.change(range(newcomer), FindNode, sender=source, to=partial(_leave_away, stage.contact(newcomer)))  # nobody else names it either
+    stage.hold_up([newcomer], 0.9, Request, sender=source)
+    await world.crash(source, disk_lost=False)
+    await world.back(source, with_disk=True)
+    asked.add(stale)
+    await stage.until(lambda: stage.speaks(newcomer, name), "the newcomer never speaks")
+    require(handed == {source: 1, stale: 1}, f"the newcomer was handed pages by others: {handed}")
+    stage.lose([newcomer, stale], Request, sender=writer)
+    stage.lose([newcomer, stale], *WRITES)
+    write = await world.put(name, node=writer, ttl=3500)
+    stage.hold_up([other, source], 0.8, GetValue)
+    await world.get(name, node=reader)
+    assert stage.counts(source, newcomer), f"a source that was started again does not count whom it handed a page: {write.outcome}"
+
+
+def _serve_if(asked: set[int], source: int, serve: Callable[[], None]) -> None:
+    if source in asked:
+        serve()
+
+
+def _leave_away(server: Contact, reply: Reply) -> Reply:
+    require(isinstance(reply, NodesReply), "servers were asked for")
+    return NodesReply(tuple(each for each in reply.closer if each.key != server.key)) if isinstance(reply, NodesReply) else reply
 
 
 def _note(handed: Counter[int], source: int, reply: Reply) -> Reply:

@@ -82,6 +82,10 @@ class Stage:
         """Whether a server counts another one as responsible near itself."""
         return self.contact(other).key in self.world.network.nodes[number].node.engine.hood.members
 
+    def speaks(self, number: int, name: str) -> bool:
+        """Whether a server's word on a key counts, by its own judgement."""
+        return bool(self.world.network.nodes[number].node.engine.hood.is_authoritative(_position(name)))
+
     def held(self, number: int, name: str) -> Record | None:
         """What a server holds of a key."""
         node = self.world.network.nodes[number]

@@ -268,8 +268,10 @@ class AnyWorld(Generic[NetworkT]):
         options = old.options
         self.history.events.append(Back(self.now, number, with_disk))
         if with_disk:
-            store = old.store.power_on() if isinstance(old.store, SlowDisk) else old.store
-            options = replace(options, store=store, state=old.state)
+            if isinstance(old.store, SlowDisk):
+                options = replace(options, store=old.store.power_on())  # which has its state, too
+            else:
+                options = replace(options, store=old.store, state=old.state)
         await self.network.revive(number, options, wait=wait)
 
     async def leave(self, number: int) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from peerstack.dht.clock import MICROSECONDS
@@ -10,6 +10,8 @@ from peerstack.dht.replica.contacts import Contact
 from peerstack.dht.replica.engine import Engine
 from peerstack.dht.replica.graveyard import Graveyard
 from peerstack.dht.replica.messages import Ping, Reply
+from peerstack.dht.replica.neighbourhood import Member
+from peerstack.dht.store.storage import ignore
 from peerstack.errors import PeerstackError
 
 __all__ = ["Acquaintances"]
@@ -42,6 +44,8 @@ class Acquaintances:
         self._untried: set[int] = set()
         self._saved = 0  # stands for who was counted then; for a client, which counts nobody, for who was known
         self._saved_at = float("-inf")
+        self._saves = 0
+        self._certain: frozenset[int] = frozenset()  # by their positions: counted in whatever the disk may hold by now
         self._stopped = False
 
     @property
@@ -67,6 +71,7 @@ class Acquaintances:
             if each.heard_at_us is not None and engine.serving:
                 silent_s = max(0, wall - each.heard_at_us) / MICROSECONDS
                 engine.hood.remember(each.contact, now - silent_s)
+        self._certain = frozenset(each.contact.key for each in remembered if each.heard_at_us is not None)
         return len(remembered)
 
     @property
@@ -97,26 +102,39 @@ class Acquaintances:
         What is counted has to outlive this run; of the rest, which comes and goes all the time, many are enough to find the others again.
         """
         engine = self._engine
-        known = hash(frozenset(engine.hood.members)) if engine.serving else engine.routing.revision
         period = min(engine.parameters.forget_s / _SAVES_IN_TIME, engine.parameters.repair_s)
-        if known != self._saved or engine.outside.time() - self._saved_at >= period:
-            self.save_now(known)
+        if self._known() != self._saved or engine.outside.time() - self._saved_at >= period:
+            self.save_now()
 
-    def save_now(self, known: int = 0) -> None:
-        """Save whom this node knows."""
+    def keep(self, contact: Contact, done: Callable[[bool], None]) -> None:
+        """Make sure that a server which is counted is counted by the next run too, whenever this one ends.
+
+        Args:
+            contact: The server. One that is not counted need not be kept.
+            done: Called with whether that is sure: at once where it is already, else once it is committed or failed.
+        """
+        if contact.key in self._certain or contact.key not in self._engine.hood.members:
+            done(True)
+        else:
+            self.save_now(done)
+
+    def save_now(self, done: Callable[[bool], None] = ignore) -> None:
+        """Save whom this node knows; `done` is called with whether it is committed."""
         engine = self._engine
         now = engine.outside.time()
-        self._saved, self._saved_at = known, now
+        self._saved, self._saved_at = self._known(), now
         members = [member for member in engine.hood.members.values() if not member.gone]
         counted = [(member.contact, now - member.last_heard) for member in members]
         keys = {member.contact.key for member in members}
         entries = sorted((entry for entry in engine.routing if entry.contact.key not in keys), key=lambda entry: entry.failures)
         keys.update(entry.contact.key for entry in entries)
         buried = [contact for contact in self._graveyard.contacts if contact.key not in keys]
+        others = [*(entry.contact for entry in entries), *buried]
         try:
-            engine.state.save_servers(counted, [*(entry.contact for entry in entries), *buried], engine.outside.wall_us())
+            engine.state.save_servers(counted, others, engine.outside.wall_us(), self._saving(members, done))
         except PeerstackError as error:
             self._warn(f"the routing table could not be saved: {error}")
+            done(False)
 
     def forget(self, contact: Contact) -> None:
         """Know a server no more: the operator says so."""
@@ -128,6 +146,23 @@ class Acquaintances:
         if not self._stopped:
             self._stopped = True
             self.save_now()
+
+    def _known(self) -> int:
+        engine = self._engine
+        return hash(frozenset(engine.hood.members)) if engine.serving else engine.routing.revision
+
+    def _saving(self, members: Iterable[Member], done: Callable[[bool], None]) -> Callable[[bool], None]:
+        """Until a snapshot is committed the disk may hold it or the one before, and the next run count whoever is in that."""
+        counted = frozenset(member.contact.key for member in members)
+        self._certain &= counted
+        self._saves = number = self._saves + 1
+
+        def committed(kept: bool) -> None:
+            if kept and number == self._saves:
+                self._certain = counted
+            done(kept)
+
+        return committed
 
     def _ping(self, contact: Contact) -> None:
         self._asking.add(contact.key)

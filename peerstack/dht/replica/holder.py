@@ -55,6 +55,8 @@ class HolderEvents:
 
     pulled: Callable[[Contact, bool], None]
     """``(who, whether it counts itself as settled and was not counted here)``: somebody began to pull from us."""
+    keep: Callable[[Contact, Callable[[bool], None]], None]
+    """``(who, done)``: somebody is to be handed over to; `done` gets whether the next run will count it if this one does."""
     left: Callable[[Contact, Leave], None]
     """Somebody left for good."""
 
@@ -99,7 +101,7 @@ class Holder:
             case Ping():
                 respond(Done())
             case Pull():
-                respond(self._hand_over(sender, request, now, wall_us))
+                self._hand_over(sender, request, respond, now, wall_us)
             case Push():
                 self._take(Source(SourceKind.CLIENT, sender.peer_id, ip_group), sender, request, respond, wall_us)
             case Offer():
@@ -176,11 +178,22 @@ class Holder:
         except PeerstackError as error:
             committed([Outcome(Status.FAILED, None, str(error)) for _ in records])
 
-    def _hand_over(self, sender: Contact, request: Pull, now: float, wall_us: int) -> PullReply:
+    def _hand_over(self, sender: Contact, request: Pull, respond: Respond, now: float, wall_us: int) -> None:
         known = sender.key in self._hood.members
         if request.after is None:
             self._hood.count_in(sender, now)
             self._events.pulled(sender, request.settled and not known)
+
+        def kept(certain: bool) -> None:
+            # Who was handed a page stands on our counting it, in the next run too.
+            if certain:
+                respond(self._page(sender, request, known, now, wall_us))
+            else:
+                respond(_no_page(known, "whom this node counts could not be saved"))
+
+        self._events.keep(sender, kept)
+
+    def _page(self, sender: Contact, request: Pull, known: bool, now: float, wall_us: int) -> PullReply:
         members = [member for member in self._hood.members.values() if member.contact.key != sender.key]
         named = (self._hood.own, *(member.contact for member in members))
         silent = (0.0, *(max(0.0, now - member.last_heard) for member in members))
@@ -188,5 +201,9 @@ class Holder:
         try:
             page = cut_page(self._hood, self._store, sender.key, request, wall_us)
         except PeerstackError as error:
-            return PullReply((), _NOTHING, known, refusal=Refusal(RefusalReason.FAILED, str(error)))
+            return _no_page(known, str(error))
         return PullReply(page.records, standing, known, page.next, silent, digest=page.digest)
+
+
+def _no_page(known: bool, why: str) -> PullReply:
+    return PullReply((), _NOTHING, known, refusal=Refusal(RefusalReason.FAILED, why))

@@ -49,6 +49,8 @@ class Member:
     """Pings in a row since it was heard of."""
     asked_at: float = float("-inf")
     """When the last of them was sent."""
+    missed: bool = False
+    """Asked by this run for what it has to hand over, in vain, where it is remembered."""
     denied_by: frozenset[int] = frozenset()
     """Sources in authority that count it no more, where it is remembered."""
 
@@ -198,6 +200,8 @@ class Neighbourhood:
     def compare(self, source: int, named: Collection[int]) -> None:
         """Count remembered members no more that those in authority have stopped to count while this node was down.
 
+        Only those who were asked and have not answered: who is alive may be a newcomer, which those have not begun to count.
+
         Args:
             source: Who handed over, in authority.
             named: Everybody it counts, itself included.
@@ -208,11 +212,14 @@ class Neighbourhood:
             key = member.contact.key
             if key not in named and counts(key):
                 member.denied_by |= {source}
-        left = sum(not member.denied_by for member in self.members.values())
-        for member in remembered:
-            if len(member.denied_by) >= majority(min(self.replicas, left)):
-                del self.members[member.contact.key]
-        self._draw_horizon()
+        self._let_go_of_denied()
+
+    def miss(self, key: int) -> None:
+        """Note that a member was asked to hand over, and has not."""
+        member = self.members.get(key)
+        if member is not None and member.remembered:
+            member.missed = True
+            self._let_go_of_denied()
 
     def silent_since(self, before: float) -> list[Member]:
         """Members not gone and not heard of since `before`, the longest silent first."""
@@ -323,6 +330,14 @@ class Neighbourhood:
     def taking_over(self) -> bool:
         """Whether a take-over is under way."""
         return self._taking_over
+
+    def _let_go_of_denied(self) -> None:
+        left = sum(not member.denied_by for member in self.members.values())
+        enough = majority(min(self.replicas, left))
+        for key, member in list(self.members.items()):
+            if member.remembered and member.missed and len(member.denied_by) >= enough:
+                del self.members[key]
+        self._draw_horizon()
 
     def _draw_horizon(self) -> None:
         """Let go of whoever is too far away now."""

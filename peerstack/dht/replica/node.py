@@ -57,7 +57,9 @@ class DhtNode(ABC):
         """Make a node; it does nothing before `start`."""
         settings, outside = parts.settings, parts.outside
         events = HolderEvents(
-            lambda who, settled: self.membership.pulled_from(who, settled), lambda who, leave: self.membership.left(who, leave)
+            pulled=lambda who, settled: self.membership.pulled_from(who, settled),
+            keep=lambda who, done: self.acquaintances.keep(who, done),
+            left=lambda who, leave: self.membership.left(who, leave),
         )
         self.engine = Engine(parts, geometry=geometry, routing=routing, events=events)
         self.renewals = Renewals(self.engine, self._not_remembered)

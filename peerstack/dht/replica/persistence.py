@@ -28,7 +28,7 @@ _INCARNATION: Final = b"incarnation"
 _SERVERS: Final = b"servers"
 _OWN: Final = b"own/"
 _TIME_BYTES: Final = 8
-_MAX_SERVERS: Final = 1024
+_MAX_SERVERS: Final = 2048  # more than are ever counted
 _MAX_SILENT_MS: Final = (1 << 32) - 1
 
 
@@ -136,17 +136,21 @@ class NodeState:
         ]
         return remembered + [Remembered(contact) for contact in reader.read_all(snapshot.others, _MAX_SERVERS)]
 
-    def save_servers(self, counted: Sequence[tuple[Contact, float]], others: Sequence[Contact], wall_us: int) -> None:
+    def save_servers(
+        self, counted: Sequence[tuple[Contact, float]], others: Sequence[Contact], wall_us: int, done: Callable[[bool], None] = ignore
+    ) -> None:
         """Keep the servers known.
 
         Args:
             counted: Those counted as responsible, each with the seconds since it was heard of.
             others: Those in the routing table beside them, and those it evicted, the most useful first.
             wall_us: The wall clock.
+            done: Called with whether it is committed.
         """
         from peerstack.dht.pb.peers_pb2 import Servers
 
         kept = counted[:_MAX_SERVERS]
         silent = [min(_MAX_SILENT_MS, max(0, round(seconds * 1000))) for _, seconds in kept]
         peers = encode_peers(_COUNTED, [contact for contact, _ in kept]) + encode_peers(_OTHERS, others[: _MAX_SERVERS - len(kept)])
-        self._table.put(_SERVERS, wall_us.to_bytes(_TIME_BYTES, "big") + Servers(silentMs=silent).SerializeToString() + peers)
+        snapshot = wall_us.to_bytes(_TIME_BYTES, "big") + Servers(silentMs=silent).SerializeToString() + peers
+        self._table.put(_SERVERS, snapshot, done=done)

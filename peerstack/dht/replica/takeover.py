@@ -206,6 +206,7 @@ class TakeOver:
             return
         self._asking.discard(source.key)
         if isinstance(result, PeerstackError):
+            self._hood.miss(source.key)
             self._resting.add(source.key)
             pause_s = self._retry * min(2 ** self._failures[source.key], _LONGEST_PAUSE)
             self._failures[source.key] += 1

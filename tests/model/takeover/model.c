@@ -154,7 +154,7 @@ static void reorder(const World *w, World *then, const u8 *to) {
         n->answered = moved(n->answered, to);
         n->handed = moved(n->handed, to);
         n->confirmed = moved(n->confirmed, to);
-#ifdef UNSAVED
+#ifdef SAVING
         n->saved = moved(n->saved, to);
 #endif
 #ifdef FORGETTING
@@ -217,7 +217,7 @@ static void begin(World *w) {
         if (!HAS(OLD, i)) continue;
         n->phase = SETTLED;
         n->members = OLD & ~ONE(i);
-#ifdef UNSAVED
+#ifdef SAVING
         n->saved = n->members;
 #endif
         n->counted = 1;

@@ -63,7 +63,7 @@ static int speaks(const World *w, int i) {
 
 /* Whom a server counts once it has restarted. */
 static Set saved(const World *w, int i) {
-#ifdef UNSAVED
+#ifdef SAVING
     return w->node[i].saved;
 #else
     return w->node[i].members & ~GONE(&w->node[i]); /* a server that is down keeps these alone */
@@ -141,7 +141,7 @@ static void count_in(World *w, int j, int i) {
 #ifdef FORGETTING
     source->gone &= ~ONE(i);
 #endif
-#ifdef SAVED_BEFORE_PAGES
+#if defined(SAVING) && !defined(UNSAVED)
     source->saved |= ONE(i);
 #endif
 }
@@ -261,7 +261,7 @@ static void do_settle(World *w, int i) {
 
 /* ---- crashes ---- */
 
-#ifdef UNSAVED
+#ifdef SAVING
 static int can_save(const World *w, int i) { return up(w, i) && w->node[i].saved != (w->node[i].members & ~GONE(&w->node[i])); }
 static void do_save(World *w, int i) { w->node[i].saved = w->node[i].members & ~GONE(&w->node[i]); }
 #endif
@@ -272,7 +272,7 @@ static void stop(World *w, int i, int lost) {
     Node *n = &w->node[i], then = {0};
     if (!lost) {
         then.value = n->value;
-#ifdef UNSAVED
+#ifdef SAVING
         then.saved = n->saved;
 #else
         then.members = saved(w, i);

@@ -31,7 +31,7 @@ typedef struct {
     unsigned answered : NODES; /* who handed over, in the take-over or exchange under way */
     unsigned handed : NODES;   /* ... with authority */
     unsigned confirmed : NODES; /* who confirmed to hold the copy that lies here and belongs there */
-#ifdef UNSAVED
+#ifdef SAVING
     unsigned saved : NODES;   /* whom it counts once it has restarted */
 #endif
 #ifdef FORGETTING

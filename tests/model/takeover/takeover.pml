@@ -27,9 +27,10 @@
  * - Who joins finds a server that has settled; whom a look-up finds, or is met, is asked at once. Routing: anybody can be asked.
  * - How long things take, but for this: nobody is forgotten while a put or a pull is under way, or while one that takes over has yet to ask
  *   somebody who lives. Nobody loses authority because it was cut off; and nobody leaves in order.
- * - Whom a restarted server remembers and others have forgotten since (Neighbourhood.compare): it waits for them.
- * - Whom a server counts is saved at once; UNSAVED saves it some time. A disk is not lost within a put, or within the take-over of somebody
- *   who had asked that server already: LOSS_IN_PUT, LOSS_IN_TAKEOVER.
+ * - Whom a restarted server remembers and others have forgotten since, or do not count yet (Neighbourhood.compare): it waits for them.
+ * - Whom a server counts is saved at once. SAVING: who asks it for a first page at once, before that leaves, all else some time; with UNSAVED
+ *   these as well. A disk is not lost within a put, or within the take-over of somebody who had asked that server already: LOSS_IN_PUT,
+ *   LOSS_IN_TAKEOVER.
  * - Repair, and pushes by readers: copies of what is held anyway make no answer older. It comes in where the world is left alone.
  * - The order of the REPLICAS closest of all, who are never displaced: of all their orders one is kept.
  *
@@ -74,7 +75,7 @@ bool broken = false;
 #define READ(i)
 #endif
 
-#ifdef UNSAVED
+#ifdef SAVING
 #define SAVE(i) STEP(can_save (&now.w, i), do_save(&now.w, i), #i " saves whom it counts")
 #else
 #define SAVE(i)

@@ -192,12 +192,23 @@ def test_whom_an_earlier_run_counted_is_counted_until_those_in_authority_do_not(
     made.remember(contact(5), -100.0)
     assert made.counted
     made.begin_takeover(settled=False)
+    made.miss(4)
     made.compare(1, {0, 1, 2, 3, 5})
     assert 4 in made.members
     made.compare(1, {0, 1, 2, 3, 5})
     assert 4 in made.members, "one source counts once"
     made.compare(2, {0, 1, 2, 3, 5})
     assert [key for key in (4, 5) if key in made.members] == [5]
+
+
+def test_whom_an_earlier_run_counted_is_asked_before_others_deny_it() -> None:
+    made = hood(1, 2)
+    made.remember(contact(4), -100.0)
+    made.compare(1, {1, 2})
+    made.compare(2, {1, 2})
+    assert 4 in made.members
+    made.miss(4)
+    assert 4 not in made.members
 
 
 def test_whom_an_earlier_run_counted_and_who_was_heard_since_is_denied_by_nobody() -> None:
@@ -212,6 +223,7 @@ def test_whom_an_earlier_run_counted_and_who_was_heard_since_is_denied_by_nobody
 def test_a_source_whose_neighbourhood_is_full_denies_nobody_beyond_it() -> None:
     made = hood(1, size=3)
     made.remember(contact(1 << 200), -100.0)
+    made.miss(1 << 200)
     made.compare(1, {1, 2, 3})
     assert 1 << 200 in made.members
     made.compare(1, {1, 2})

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 
@@ -266,6 +267,66 @@ def test_known_servers_are_saved_soon_after_they_change_and_now_and_then() -> No
         assert before is not None
         assert after is not None
         assert after > before
+        await network.close()
+
+    virtual_time.run(main())
+
+
+def test_nobody_is_handed_a_page_who_would_not_be_counted_by_the_next_run() -> None:
+    async def main() -> None:
+        table, network = FailingTable(), SimulatedKademlia()
+        await network.add(NodeOptions(state=NodeState(table)))
+        newcomer = network.start()
+        ready = []
+        for failing in (True, False):
+            table.failing = failing
+            await asyncio.sleep(30)
+            ready.append(newcomer.node.ready)
+        assert ready == [False, True]
+        assert [each.contact.peer_id for each in NodeState(table).servers() if each.heard_at_us is not None] == [network.peer_id(1)]
+        await network.close()
+
+    virtual_time.run(main())
+
+
+class HeldTable(MemorySideTable):
+    """A disk whose commits are held up once they are asked for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.holding = False
+        self.held: list[Callable[[], None]] = []
+
+    def put(self, key: bytes, value: bytes, *, done: Callable[[bool], None] = ignore) -> None:
+        write = partial(super().put, key, value, done=done)
+        if self.holding:
+            self.held.append(write)
+        else:
+            write()
+
+
+def test_who_is_counted_is_kept_once_it_is_in_all_that_the_disk_may_hold() -> None:
+    async def main() -> None:
+        table, network = HeldTable(), SimulatedKademlia()
+        await network.add(NodeOptions(state=NodeState(table)))
+        await network.add()
+        node, other = network.nodes[0].node, network.nodes[1].contact
+        kept: list[bool] = []
+        table.holding = True
+        node.acquaintances.keep(other, kept.append)
+        assert (kept, table.held) == ([True], [])
+        member = node.engine.hood.members.pop(other.key)
+        node.acquaintances.keep(other, kept.append)  # who is not counted need not be
+        node.acquaintances.save_now()
+        node.engine.hood.members[other.key] = member
+        node.acquaintances.keep(other, kept.append)
+        assert kept == [True, True]
+        without, within = table.held
+        without()
+        assert kept == [True, True]
+        within()
+        node.acquaintances.keep(other, kept.append)
+        assert (kept, len(table.held)) == ([True] * 4, 2)
         await network.close()
 
     virtual_time.run(main())
