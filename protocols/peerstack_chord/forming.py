@@ -71,6 +71,7 @@ class Forming:
         self._asking: set[int] = set()
         self._live: set[Member] = set()
         self._insisted = False
+        self._came_over = False
         self._ended = False
 
     @property
@@ -83,9 +84,18 @@ class Forming:
         """Whether the ring can form once all have joined: who comes now waits until it has."""
         return len(self.map.live) >= self._place.r + 2
 
+    @property
+    def lets_in(self) -> bool:
+        """Whether we let anybody in; else they have to wait, so that those already here may hear of us first.
+
+        Who comes over from a ring is a member without having been confirmed. Until all who live have its map, a member may live that neither
+        knows of the other: whoever it let in would not know that one, and nobody would stop it from joining.
+        """
+        return not self._came_over
+
     def begin(self, era: int, entries: Iterable[Entry], *, confirmed: bool, leaving: bool = False) -> None:
-        """Begin with a map, as a member already or as one who joins, or to leave."""
-        self.confirmed = confirmed
+        """Begin with a map, as one who joins, or as a member that comes over from a ring, or that leaves it."""
+        self.confirmed = self._came_over = confirmed
         self.leaving = leaving
         self._place.advance(era)
         self.map.merge(entries)
@@ -178,9 +188,10 @@ class Forming:
         if self._ended:
             return
         if isinstance(reply, MapReply) and reply.mode is Mode.RING:
-            self._heard_of_ring(reply.era)
-            return
-        if isinstance(reply, MapReply) and reply.digest != digest and reply.digest:
+            if version == self._version:
+                self._heard_of_ring(reply.era)
+                return  # else it was said to another map, which may have had members that are gone by now: ask again
+        elif isinstance(reply, MapReply) and reply.digest != digest and reply.digest:
             self._acknowledged.pop(member, None)
             self.merge((), reply.era)
         elif isinstance(reply, MapReply):
@@ -213,6 +224,8 @@ class Forming:
         """See whether we are confirmed, may leave, and whether the ring has formed."""
         if self._ended:
             return
+        if all(map(self._is_told, self._peers())):
+            self._came_over = False
         heard_by_all = all(self._acknowledged.get(member, -1) >= self._since for member in self._peers())
         if self.leaving:
             if heard_by_all:

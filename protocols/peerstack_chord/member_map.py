@@ -65,6 +65,11 @@ class MemberMap:
         return [entry.member for entry in self.entries if entry.status in (Status.UP, Status.LEAVING)]
 
     @property
+    def joining(self) -> tuple[Entry, ...]:
+        """Those who join, in the order of positions."""
+        return tuple(entry for entry in self.entries if entry.status is Status.JOINING)
+
+    @property
     def live(self) -> list[Member]:
         """The members and those who join."""
         return [entry.member for entry in self.entries if entry.status is not Status.GONE]

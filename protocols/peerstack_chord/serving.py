@@ -153,7 +153,8 @@ class Server:
 
     def _join_forming(self, forming: Forming, member: Member) -> JoinReply:
         known = forming.map.get(member.key)
-        if forming.is_full and (known is None or known.status is Status.GONE):
+        is_new = known is None or known.status is Status.GONE
+        if not forming.lets_in or (forming.is_full and is_new):
             return JoinReply(Verdict.BUSY, self._place.state())
         forming.merge((Entry(member, Status.JOINING),))
         return JoinReply(Verdict.FORMING, self._place.state(), forming.map.entries)

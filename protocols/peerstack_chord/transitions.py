@@ -64,6 +64,7 @@ class Transitions:
         self._way = way
         self._calls = calls
         self._mode = Mode.OUTSIDE
+        self._promised: tuple[Entry, ...] = ()  # who was joining when the ring formed: it may still count what we confirmed
         self._joiner = Joiner(place, asker, stabilise_s, JoinerCalls(way.contacts, self._begin_lookup_of_us, self.let_in, self._found))
         self._regrouping = Regrouping(place, asker, self._form_again, calls.left)
 
@@ -132,7 +133,7 @@ class Transitions:
         self._regrouping.begin(state.successors)
 
     def _form_again(self, entries: tuple[Entry, ...], era: int) -> None:
-        self.form(era, entries, confirmed=True)
+        self.form(era, (*entries, *self._promised), confirmed=True)
 
     def _formed(self) -> None:
         """The ring has formed: stand where the map says, or, if we are not on everybody's, join it like anybody."""
@@ -141,6 +142,7 @@ class Transitions:
             return
         if forming.confirmed and forming.others:
             members = forming.map.members
+            self._promised = forming.map.joining
             self._stop_forming()
             self._place.arrange(Mode.RING, self._place.era, members)
             self._announce()
@@ -187,6 +189,7 @@ class Transitions:
 
     def step_out(self) -> None:
         """Be no member any more."""
+        self._promised = ()
         self._stop_forming()
         self._place.leave()
         self._announce()

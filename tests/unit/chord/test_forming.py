@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from peerstack_chord import ring
-from peerstack_chord.messages import Entry, ExchangeMap, MapReply, NotMember, Status
+from peerstack_chord.messages import Entry, ExchangeMap, Join, JoinReply, MapReply, NotMember, Status, Verdict
 from peerstack_chord.ring import Mode
 
 from peerstack.dht.replica.contacts import Contact
@@ -245,6 +245,57 @@ def test_what_was_confirmed_in_an_earlier_era_counts_no_more() -> None:
     deliver_answer(world, node)
     assert knows_all(world)
     world.run_until(lambda: len(world.states()) == 4 and ring.ideal(world.states(), 2), 20)
+
+
+def on_the_ring_and_back(world: World, key: int) -> None:
+    """Have a member that forms hear that the ring has formed, and find it small again."""
+    transitions = world.nodes[key].ring._transitions
+    transitions._formed()
+    assert world.nodes[key].ring.mode is Mode.RING
+    transitions._form_again(tuple(Entry(node.ring.place.own) for node in world.live() if node.ring.place.is_member), 2)
+
+
+def test_who_was_on_the_ring_meanwhile_still_knows_whom_it_confirmed() -> None:
+    world = form(2, [10, 20, 30])
+    node = joining(world, 40, [10, 20, 30])
+    _, to_20, _ = world.bag
+    world.deliver(to_20)
+    deliver_answer(world, node)  # 20 confirms
+    on_the_ring_and_back(world, 20)
+    forming = world.nodes[20].ring._transitions.forming
+    assert forming is not None
+    assert forming.map.get(40) == Entry(node.ring.place.own, Status.JOINING)
+
+
+def test_who_comes_over_from_a_ring_lets_nobody_in_until_all_have_its_map() -> None:
+    world = form(2, [10, 20, 30])
+    on_the_ring_and_back(world, 20)
+    answers: list[Reply] = []
+
+    def ask() -> Verdict:
+        world.nodes[20].ring.serve(contact(40), Join(member(40)), answers.append)
+        answer = answers.pop()
+        assert isinstance(answer, JoinReply)
+        return answer.verdict
+
+    assert ask() is Verdict.BUSY
+    world.run_until(lambda: not world.bag, 5)
+    assert ask() is Verdict.FORMING
+
+
+def test_that_the_ring_has_formed_is_believed_only_of_the_map_of_which_it_was_said() -> None:
+    world = form(2, [10, 20, 30, 40])
+    back_to_forming(world, 20)
+    node = world.nodes[20]
+    for question in list(world.bag):
+        world.deliver(question)
+    world.crash(40)
+    assert node.ring._transitions.forming is not None
+    node.ring._transitions.forming.merge([Entry(world.nodes[40].ring.place.own, Status.GONE)])
+    for answer in [delivery for delivery in world.bag if delivery.reply is not None]:
+        world.deliver(answer)  # of the ring of four
+    assert node.ring.mode is Mode.FORMING
+    world.run_until(lambda: world.modes() == {Mode.FORMING} and ring.ideal(world.states(), 2), 20)
 
 
 def member_gone(node: Node, key: int) -> bool:
