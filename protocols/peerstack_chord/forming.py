@@ -88,8 +88,8 @@ class Forming:
     def lets_in(self) -> bool:
         """Whether we let anybody in; else they have to wait, so that those already here may hear of us first.
 
-        Who comes over from a ring is a member without having been confirmed. Until all who live have its map, a member may live that neither
-        knows of the other: whoever it let in would not know that one, and nobody would stop it from joining.
+        Who comes over from a ring is a member without having been confirmed. Until all who live have its map, there may be a member that it
+        does not know: whoever it let in would not know that one either, and nobody would stop it from joining.
         """
         return not self._came_over
 
@@ -121,11 +121,16 @@ class Forming:
         if self.map.merge(entries) or is_later:
             self._changed()
 
-    def notified(self, member: Member) -> None:
-        """Take in a member that joined the ring that was here before; ask it, if we take it for gone: it has yet to hear that we form."""
-        self.merge((Entry(member),))
+    def notified(self, member: Member) -> bool:
+        """A member of the ring that was here before takes us for its successor: whether it is on the map, or on the way there.
+
+        If we take it for gone, it has yet to hear that: we ask it, and it begins a higher life.
+        """
+        if member not in self.map:
+            return False
         if all(live.key != member.key for live in self.map.live):
             self._ask(member)
+        return True
 
     def round(self) -> None:
         """Tell the map to everybody who has yet to confirm it, and ask who stands next: each that lives is watched by the one before it."""

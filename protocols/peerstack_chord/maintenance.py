@@ -223,6 +223,9 @@ class Ring:
         )
 
     def _notified(self, member: Member) -> None:
+        if self._transitions.forming is not None:
+            self._transitions.notified(member)
+            return
         self._rectifier.notified(member)
         first = self.place.successors.first
         if first is not None and between(self.place.own.key, member.key, first.key):

@@ -30,17 +30,27 @@ class Regrouping:
         asker: Asks.
         small: Called with the map of all members if at most r + 1 stay.
         large: Called if there are more.
+        met: Called with all members, few or many, if we form a ring already: those who joined the ring of before are new to us.
 
     Attributes:
         staying: Others that lived and were not about to leave when they were asked last.
     """
 
-    def __init__(self, place: Place, asker: Asker, small: Callable[[tuple[Entry, ...], int], None], large: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        place: Place,
+        asker: Asker,
+        small: Callable[[tuple[Entry, ...], int], None],
+        large: Callable[[], None],
+        met: Callable[[tuple[Entry, ...]], None],
+    ) -> None:
         self._place = place
         self._asker = asker
         self._small = small
         self._large = large
+        self._met = met
         self._running = False
+        self._mode = Mode.OUTSIDE  # in which it began
         self._run = 0  # answers to an earlier one do not count
         self._leaving: set[Member] = set()
         self._era = 0
@@ -59,9 +69,10 @@ class Regrouping:
         """
         self._era = max(self._era, era)
         self._leaving.update(leaving)
-        if self._running or self._place.mode is not Mode.RING:
+        if self._running or self._place.mode is Mode.OUTSIDE:
             return
         self._running = True
+        self._mode = self._place.mode
         self._run += 1
         self._waiting = 0
         self._asked = {self._place.own.key}
@@ -93,7 +104,7 @@ class Regrouping:
             if state.leaving:
                 self._leaving.add(state.member)
             self._entries.append(self._entry(state.member))
-            if not self._is_large:
+            if self._mode is Mode.FORMING or not self._is_large:
                 self._ask((*state.successors, *(() if state.predecessor is None else (state.predecessor,))))
         self._judge()
 
@@ -113,9 +124,11 @@ class Regrouping:
         is_large, entries = self._is_large, (*self._entries, self._entry(self._place.own))
         self._leaving.clear()
         self.staying = tuple(entry.member for entry in self._entries if entry.status is Status.UP)
-        if self._place.mode is not Mode.RING:
+        if self._place.mode is not self._mode:
             return
-        if is_large:
+        if self._mode is Mode.FORMING:
+            self._met(tuple(self._entries))
+        elif is_large:
             self._place.advance(era)  # tells whoever forms that there are too many of us
             self._large()
         else:

@@ -98,7 +98,7 @@ class Server:
                 respond(self._join(member))
             case Notify(member=member):
                 respond(Done())
-                self._notified(member)
+                self._calls.notified(member)
             case Depart():
                 respond(Done())
                 self._calls.departed(request)
@@ -158,13 +158,6 @@ class Server:
             return JoinReply(Verdict.BUSY, self._place.state())
         forming.merge((Entry(member, Status.JOINING),))
         return JoinReply(Verdict.FORMING, self._place.state(), forming.map.entries)
-
-    def _notified(self, member: Member) -> None:
-        forming = self._calls.forming()
-        if forming is not None:
-            forming.notified(member)
-        else:
-            self._calls.notified(member)
 
     def _is_own(self, sender: Contact, member: Member) -> bool:
         return member.contact.peer_id == sender.peer_id and member.key == sender.key and self._place.believes(member)

@@ -66,7 +66,7 @@ class Transitions:
         self._mode = Mode.OUTSIDE
         self._promised: tuple[Entry, ...] = ()  # who was joining when the ring formed: it may still count what we confirmed
         self._joiner = Joiner(place, asker, stabilise_s, JoinerCalls(way.contacts, self._begin_lookup_of_us, self.let_in, self._found))
-        self._regrouping = Regrouping(place, asker, self._form_again, calls.left)
+        self._regrouping = Regrouping(place, asker, self._form_again, calls.left, self._met)
 
     @property
     def joining(self) -> bool:
@@ -127,6 +127,18 @@ class Transitions:
         """See `ServerCalls.forms_again`."""
         leaving = [entry.member for entry in request.entries if entry.status is Status.LEAVING]
         self._regrouping.begin((entry.member for entry in request.entries), request.era, leaving)
+
+    def notified(self, member: Member) -> None:
+        """Hear of a member of the ring that was here before, while we form: before it is on the map, we ask all around, beginning there.
+
+        It may stand among others of whom we do not know either, and a list that named it alone would skip them.
+        """
+        if self.forming is not None and not self.forming.notified(member):
+            self._regrouping.begin([member])
+
+    def _met(self, entries: tuple[Entry, ...]) -> None:
+        if self.forming is not None:
+            self.forming.merge(entries)
 
     def regroup(self, state: State) -> None:
         """See whether the ring has to form again: the list of this live successor comes round to us."""

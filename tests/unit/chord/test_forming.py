@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from peerstack_chord import ring
-from peerstack_chord.messages import Entry, ExchangeMap, Join, JoinReply, MapReply, NotMember, Status, Verdict
+from peerstack_chord.messages import Entry, ExchangeMap, Join, JoinReply, MapReply, Notify, NotMember, Status, Verdict
 from peerstack_chord.ring import Mode
 
 from peerstack.dht.replica.contacts import Contact
@@ -357,6 +357,20 @@ def test_who_is_taken_for_dead_by_all_who_form_while_it_stands_on_the_ring_is_as
     world.run(0.2)
     assert [node.ring.mode for node in world.live()] == [Mode.FORMING] * 3 + [Mode.RING]
     world.run_until(lambda: len(world.states()) == 4 and world.modes() == {Mode.RING} and ring.ideal(world.states(), 2), 8)
+
+
+def test_who_notifies_those_who_form_is_taken_up_together_with_those_beside_it() -> None:
+    world = form(2, [10, 20, 30, 40, 50])
+    entries = tuple(Entry(world.nodes[key].ring.place.own) for key in (10, 20))
+    world.nodes[10].ring._transitions._form_again(entries, 1)  # it knows neither 30 nor 40
+    world.bag.clear()  # and hears of nobody else
+    forming = world.nodes[10].ring._transitions.forming
+    assert forming is not None
+    forming.end()
+    world.nodes[10].ring.serve(contact(50), Notify(world.nodes[50].ring.place.own), lambda _reply: None)
+    while len(forming.map.members) == 2:
+        assert world.step(world.now + 1)
+    assert [member.key for member in forming.map.members] == [10, 20, 30, 40, 50]
 
 
 @pytest.mark.parametrize("r", [2, 3])
