@@ -29,6 +29,7 @@ _PACKAGE = "spin_*.deb"
 _ANY = "any number of failures and rejoins"
 _SAVING = "-DSYMMETRY -DQUIET"
 _FORMING = f"{_SAVING} -DFORMING -DLEAVES"
+_FAILING = f"{_SAVING} -DFORMING"
 _SAMPLED = "-DBITSTATE -DT_RAND"
 _SAMPLE = "-m1000000 -w32 -k3 -Q1 -RS20011"
 
@@ -70,6 +71,10 @@ _DEFECTS = {
     "LEAVE_UNHEARD": "who leaves does not wait until all have heard it",
     "BACK_TO_RING": "who confirmed a leave goes back to the ring of before",
     "CONFIRMED_FOR_EVER": "confirmations outlive their era",
+    "FORGETFUL": "who goes to the ring forgets whom it confirmed",
+    "LET_IN_EARLY": "who comes over from a ring lets others in at once",
+    "ADOPT_NOTIFIER": "who forms takes up who notifies it, and does not ask around",
+    "FORMED_ANYHOW": "that the ring has formed is believed though the map has changed",
 }
 
 RUNS = [
@@ -90,6 +95,50 @@ RUNS = [
         "BACK_TO_RING",
         "CONFIRMED_FOR_EVER",
         "ADOPT_UNASKED",
+    ),
+    Run(
+        name="forming-4-fails",
+        bounds="a founder, three join; at most 5 failures or rejoins",
+        nodes=4,
+        defines=f"{_FAILING} -DBUDGET=5",
+        options="-m100000 -w26",
+    ),
+    Run(
+        name="forming-4-leaves",
+        bounds=f"a founder, three join; {_events(3)}",
+        nodes=4,
+        defines=f"{_FORMING} -DBUDGET=3",
+        options="-m100000 -w25",
+    ),
+    *_with(
+        Run(
+            name="forming-4-many",
+            bounds="a founder, three join; at most 8 failures or rejoins; a round of upkeep in one step",
+            nodes=4,
+            defines=f"{_FAILING} -DCOARSE -DBUDGET=8",
+            options="-m100000 -w25",
+        ),
+        "FORGETFUL",
+        "LET_IN_EARLY",
+        "ADOPT_NOTIFIER",
+    ),
+    *_with(
+        Run(
+            name="slow-4-leaves",
+            bounds=f"a founder, three join; {_events(2)}; maps take time; hash compaction",
+            nodes=4,
+            defines=f"{_FORMING} -DSLOW_MAPS -DBUDGET=2",
+            search="-DHC4",
+            options="-m100000 -w27",
+        ),
+        "FORMED_ANYHOW",
+    ),
+    Run(
+        name="forming-5",
+        bounds="three form, two join; at most 1 failure or rejoin",
+        nodes=5,
+        defines=f"{_FAILING} -DSTART=7 -DBUDGET=1",
+        options="-m100000 -w26",
     ),
     *_with(
         Run(
@@ -293,7 +342,7 @@ def search(run: Run, spin: str) -> Outcome:
         states=figure(r"([\d.e+]+) states, stored"),
         seconds=used.ru_utime + used.ru_stime,
         memory_mib=used.ru_maxrss / 1024,
-        depth=int(figure(r"depth reached (\d+)")) // 2,
+        depth=int(figure(r"depth reached (\d+)")),
         trace=trace,
     )
 

@@ -51,6 +51,7 @@ typedef struct {
     u8 era;               /* how often the ring was small and grew; only the order matters */
     u8 regroup;           /* the era in which somebody else forms while we stand on a ring, or 0 */
     u8 leavers;           /* mask: whom that one named as leaving */
+    u8 came;              /* that it came over from a ring, and not all on its map have that map yet */
     u8 insists;           /* that the ring be formed anew, without who leaves */
     u8 answer_map[NODES];
     u8 answer_phase;      /* of who answered; where none did, what was known of the life asked */

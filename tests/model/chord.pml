@@ -11,6 +11,8 @@
  *   request to join a ring, the proof that a predecessor is dead, and the round of questions that finds a ring small.
  * - A node has one round of upkeep under way, and drops an answer to it if its list changed since. It notifies nobody who takes it for
  *   its predecessor already.
+ * - Who comes over to a ring that forms, from the ring of before, lets nobody in until all on its map have that map; who went to the ring
+ *   keeps whom it confirmed, for when it comes back. That the ring has formed is believed only of the map with which it was asked for.
  * - A node that failed may come back; each attempt to join is another life, and what is known of earlier ones is known to be of those.
  * - Who leaves asks all around, or says so on the map, and goes when it may (LEAVES).
  *
@@ -24,7 +26,8 @@
  * - A failure leaves every member a live successor and r + 1 members skipped by no list, whether the answers on their way have arrived
  *   or not: Zave's assumption, for answers that take time. MEAN_FAILURES does not count answers on their way. Whom a map has in a former
  *   life, it skips. In a ring that forms, with nobody on a ring or about to be, any node may fail but the last and but the last member that
- *   a joiner knows, until somebody's map has r + 2 nodes: then three must be left that stay.
+ *   a joiner knows, or one that came over and is not known to all on its map, until somebody's map has r + 2 nodes: then three must be
+ *   left that stay and are on every such map, and nobody may have r dead ones in a row before it, as all know together.
  * - A leave from a ring of r + 3 or more is under the same assumption. One by the map is under none but that no joiner is orphaned, and
  *   that nobody stands on the former ring, or is about to, of whom the leaver has yet to hear. Who loses patience fails.
  * - Finding whom to ask to be let in: any member may be asked, and refuses if it is not the right one.
@@ -54,7 +57,7 @@ bool broken = false;
 
 /* spin takes a name followed at once by a parenthesis for a side effect in c_expr: hence the spaces. */
 #define STEP(can, act, text) \
-  :: d_step { c_expr { can } -> c_code { act; tell(&now.w, text); after(&now.w); now.broken = now.w.broken != 0; } }
+  :: d_step { c_expr { can } -> c_code { act; tell(&now.w, text); after(&now.w); now.broken = now.w.broken != 0; }; assert(!broken) }
 
 #define AT(i) \
   STEP(can_ask (&now.w, i), do_ask(&now.w, i), #i " asks") \
@@ -65,7 +68,7 @@ bool broken = false;
 
 #ifdef FORMING
 #define FORM(i) \
-  STEP(can_regroup (&now.w, i), do_regroup(&now.w, i, UP), #i " asks all around") \
+  STEP(can_regroup (&now.w, i) && within_eras (&now.w, i), do_regroup(&now.w, i, UP), #i " asks all around") \
   STEP(can_conclude (&now.w, i), do_conclude(&now.w, i), #i " hears the last confirmation")
 #define EXCHANGE(m, x) STEP(can_exchange (&now.w, m, x), do_exchange(&now.w, m, x), #m " exchanges with " #x)
 #else
@@ -99,11 +102,8 @@ active proctype ring() {
 #endif
   fi;
 #endif
-  do
-  :: broken -> assert(false)
-  :: else ->
 end:
-    if
+  do
     AT(0) AT(1) AT(2) AT(3)
     JOIN(0, 1) JOIN(0, 2) JOIN(0, 3)
     JOIN(1, 0) JOIN(1, 2) JOIN(1, 3)
@@ -119,6 +119,5 @@ end:
     JOIN(5, 0) JOIN(5, 1) JOIN(5, 2) JOIN(5, 3) JOIN(5, 4)
     JOIN(0, 5) JOIN(1, 5) JOIN(2, 5) JOIN(3, 5) JOIN(4, 5)
 #endif
-    fi
   od
 }

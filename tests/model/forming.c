@@ -36,46 +36,56 @@ static void outdate(World *w, int j) {
     static const u8 older[] = {UNKNOWN, OLD_JOINING, OLD_UP, OLD_LEAVING, OLD_GONE, OLD_JOINING, OLD_UP, OLD_LEAVING, OLD_GONE};
     for (int i = 0; i < NODES; i++) {
         Node *n = &w->node[i];
-        n->map[j] = older[n->map[j]];
+        n->map[j] = n->phase == RING ? UNKNOWN : older[n->map[j]];
         n->answer_map[j] = older[n->answer_map[j]];
         n->leavers &= ~(1u << j);
         if (n->call == EXCHANGE_DEAD && n->peer == ID(j)) n->answer_phase = older[n->answer_phase];
     }
 }
 
+/* Our map changed: nobody has confirmed this one, and that the ring has formed was said to another. */
+static void changed(Node *n) {
+    n->same = 0;
+#ifndef FORMED_ANYHOW
+    if (n->call == EXCHANGED && n->answer_phase == RING) forget_call(n);
+#endif
+}
+
 /* Of one life the later standing counts; a live node that finds itself gone begins another, which nobody has confirmed. */
 static void merge_into(World *w, int i, const u8 *map) {
     Node *n = &w->node[i];
     u8 own = n->map[i];
-    int changed = 0;
+    int is_changed = 0;
     for (int x = 0; x < NODES; x++)
         if (map[x] > n->map[x]) {
             if (standing(map[x]) == GONE || n->map[x] == UNKNOWN || is_present(map[x]) != is_present(n->map[x])) n->holds &= ~(1u << x);
             n->map[x] = map[x];
-            changed = 1;
+            is_changed = 1;
         }
     if (n->map[i] > own) {
         outdate(w, i);
         n->map[i] = own;
         n->holds = 0;
-        changed = 1;
+        is_changed = 1;
     }
-    if (changed) n->same = 0;
+    if (is_changed) changed(n);
 }
 
 /* What was confirmed in an earlier era counts no more: who has been on a ring since has forgotten its map. */
 static void advance(Node *n, u8 era) {
     if (era <= n->era) return;
     n->era = era;
+    changed(n);
 #ifndef CONFIRMED_FOR_EVER
-    n->holds = n->same = 0;
+    n->holds = 0;
 #endif
 }
 
 /* Say something else of ourselves. */
 static void declare(Node *n, int i, u8 standing) {
     n->map[i] = standing;
-    n->holds = n->same = 0;
+    n->holds = 0;
+    changed(n);
 }
 
 static void stand_on_map(Node *n, u8 phase, const u8 *map, u8 era) {
@@ -84,21 +94,24 @@ static void stand_on_map(Node *n, u8 phase, const u8 *map, u8 era) {
     memset(n->list, NOWHERE, LIST);
     n->predecessor = n->candidate = n->asked = NOWHERE;
     memcpy(n->map, map, NODES);
-    n->holds = n->same = n->regroup = n->leavers = n->insists = 0;
+    n->holds = n->same = n->regroup = n->leavers = n->insists = n->came = 0;
     if (era > n->era) n->era = era;
 }
 
 /* Stand among the members, those included who are about to leave. */
 static void go_ring(Node *n, int i) {
-    u8 list[LIST], predecessor;
-    static const u8 nothing[NODES];
+    u8 list[LIST], predecessor, confirmed[NODES];
 #ifdef COUNT_JOINERS
     for (int x = 0; x < NODES; x++)
         if (is_live(n->map, x)) n->map[x] = UP;
 #endif
     list_of(n, i, list);
     predecessor = predecessor_of(n, i);
-    stand_on_map(n, RING, nothing, 0);
+    for (int x = 0; x < NODES; x++) confirmed[x] = n->map[x] == JOINING ? JOINING : UNKNOWN; /* they may still count it */
+#if defined(FORGETFUL) || defined(CONFIRMED_FOR_EVER) /* the former alone hides the latter within these bounds */
+    memset(confirmed, 0, NODES);
+#endif
+    stand_on_map(n, RING, confirmed, 0);
     memcpy(n->list, list, LIST);
     n->predecessor = predecessor;
 }
@@ -231,10 +244,14 @@ static void acknowledge(World *w) {
             const Node *other = &w->node[x];
             if (x == i || !forms(n) || !forms(other) || other->era != n->era || memcmp(other->map, n->map, NODES)) continue;
             if (personal) n->holds |= 1u << x;
-            if (full) n->same |= 1u << x;
+            if (full || n->came) n->same |= 1u << x;
+        }
+        if (n->came && all_in(n, i, is_live, n->same)) {
+            n->came = 0;
+            w->broken = complete_maps(w, i);
         }
         if (!personal) n->holds = 0;
-        if (!full) n->same = 0;
+        if (!full && !n->came) n->same = 0;
     }
 }
 
@@ -262,7 +279,7 @@ static void forget_old_news(World *w) {
 static int knows_a_member(const World *w, int i) {
     const u8 *map = w->node[i].map;
     for (int x = 0; x < NODES; x++)
-        if (is_present(map[x]) && is_member(map, x) && w->node[x].phase >= FORMED) return 1;
+        if (x != i && is_present(map[x]) && is_member(map, x) && w->node[x].phase >= FORMED) return 1;
     return 0;
 }
 
@@ -275,6 +292,15 @@ static int strands(const World *w, int i) {
         if (w->node[x].phase == JOINER && !knows_a_member(&then, x)) return 1;
     }
     return 0;
+}
+
+/* A member of the ring of before notifies i, which forms: it asks all around, and whom that one names, before it takes anybody up. */
+static void meet(World *w, int i, int stranger) {
+    u8 map[NODES] = {0};
+    unsigned named = 1u << stranger, found = ask_around(w, i, &named);
+    for (int x = 0; x < NODES; x++)
+        if (x != i && named >> x & 1) map[x] = found >> x & 1 ? (is_leaving(&w->node[x], x) ? LEAVING : UP) : OLD_GONE;
+    merge_into(w, i, map);
 }
 
 /* The last confirmation arrives: of who joins, of who leaves, or of the map with which the ring has formed. */
@@ -339,7 +365,7 @@ static int can_regroup(const World *w, int i) {
 /* `own` is UP, or LEAVING if we are about to leave. */
 static void do_regroup(World *w, int i, u8 own) {
     Node *n = &w->node[i];
-    unsigned named, found = ask_around(w, i, &named);
+    unsigned named = 0, found = ask_around(w, i, &named);
     u8 map[NODES] = {0};
     for (int x = 0; x < NODES; x++)
         if (found >> x & 1) map[x] = x == i ? own : n->leavers >> x & 1 || is_leaving(&w->node[x], x) ? LEAVING : UP;
@@ -359,7 +385,39 @@ static void do_regroup(World *w, int i, u8 own) {
 
 static void hear_regrouped(Node *n) {
     Node answered = *n;
+    for (int x = 0; x < NODES; x++)
+        if (n->map[x] > answered.answer_map[x]) answered.answer_map[x] = n->map[x];
     stand_on_map(n, FORMED, answered.answer_map, answered.answer_era);
+    n->came = 1;
+}
+
+static int is_old(u8 known) { return known >= OLD_JOINING && known < OLD_GONE; }
+
+/* That a former life is gone matters only as long as somebody takes it for alive, or may be about to. */
+static void forget_the_gone(World *w) {
+    for (int x = 0; x < NODES; x++) {
+        int named = 0;
+        for (int i = 0; i < NODES; i++) {
+            const Node *n = &w->node[i];
+            named |= is_old(n->map[x]) || is_old(n->answer_map[x]) || (n->call == EXCHANGE_DEAD && n->peer == ID(x) && is_old(n->answer_phase));
+        }
+        for (int i = 0; i < NODES && !named; i++) {
+            Node *n = &w->node[i];
+            if (n->map[x] == OLD_GONE) n->map[x] = UNKNOWN;
+            if (n->answer_map[x] == OLD_GONE) n->answer_map[x] = UNKNOWN;
+        }
+    }
+}
+
+#ifndef ERAS
+#define ERAS 2
+#endif
+/* A bound of the search: nobody goes to an era that is more than ERAS after somebody else's. */
+static int within_eras(const World *w, int i) {
+    u8 least = w->node[i].era;
+    for (int x = 0; x < NODES; x++)
+        if (w->node[x].phase >= FORMED && w->node[x].era < least) least = w->node[x].era;
+    return w->node[i].era < least + ERAS;
 }
 
 /* Only the order of eras matters: keep them small. */

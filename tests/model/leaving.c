@@ -6,7 +6,7 @@ static void clear(World *w, int i);
 static unsigned ask_around(const World *w, int i, unsigned *named) {
     unsigned found = 0;
     u8 entries[LIST + 1];
-    *named = 1u << i;
+    *named |= 1u << i;
     for (int go = 1; go;) {
         go = 0;
         for (int x = 0; x < NODES; x++) {
@@ -47,7 +47,7 @@ static int can_leave(const World *w, int i) {
 #ifdef FORMING
     return n->phase >= FORMED;
 #else
-    unsigned named, stay = ask_around(w, i, &named); /* where the ring would form, that is another run's */
+    unsigned named = 0, stay = ask_around(w, i, &named); /* where the ring would form, that is another run's */
     for (int x = 0; x < NODES; x++)
         if (x == i || is_leaving(&w->node[x], x)) stay &= ~(1u << x);
     return n->phase == RING && __builtin_popcount(stay) > LIST + 1;

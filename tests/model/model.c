@@ -67,6 +67,9 @@ static void do_join(World *w, int j, int m) {
     if (other->phase == RING && !between(ID(m), ID(j), other->list[0])) return;
 #ifdef FORMING
     if (other->phase == FORMED && count(other->map, is_live) >= LIST + 2 && !is_live(other->map, j)) return; /* wait until the ring has formed */
+#ifndef LET_IN_EARLY
+    if (other->phase == FORMED && other->came) return; /* wait until all have heard of the other itself */
+#endif
 #endif
     if (w->former >> j & 1 && w->budget != UNBOUNDED) w->budget--;
 #ifdef FORMING
@@ -92,6 +95,34 @@ static void clear(World *w, int i) {
 #endif
 }
 
+#ifdef FORMING
+/* Whether somebody has a former life of x for a member. */
+static int haunts(const World *w, int x) {
+    for (int i = 0; i < NODES; i++)
+        if (forms(&w->node[i]) && !is_present(w->node[i].map[x]) && is_member(w->node[i].map, x)) return 1;
+    return 0;
+}
+
+/* Whether a ring that may form any time could leave k without a live successor: LIST dead in a row, as all know together. */
+static int to_be_cut_off(const World *w, int k) {
+    int dead = 0;
+    for (int x = (k + 1) % NODES; x != k && dead < LIST; x = (x + 1) % NODES) {
+        if (w->node[x].phase == FORMED) return 0;
+        dead += haunts(w, x);
+    }
+    return w->node[k].phase == FORMED && dead == LIST;
+}
+
+/* Whether a ring that may form any time would skip k: somebody's map is full, and k is no member on it. */
+static int to_be_skipped(const World *w, int k) {
+    for (int i = 0; i < NODES; i++) {
+        const Node *n = &w->node[i];
+        if (n->phase == FORMED && ups(n->map) >= LIST + 2 && !(is_present(n->map[k]) && is_up(n->map, k))) return 1;
+    }
+    return 0;
+}
+#endif
+
 /* Whether the promise does not cover that i is gone. */
 static int may_lose(const World *w, int i, int in_flight) {
     World then = *w;
@@ -100,14 +131,15 @@ static int may_lose(const World *w, int i, int in_flight) {
     int ring = anybody(&then, RING);
     for (int k = 0; k < NODES; k++) ring |= joining(&then.node[k]) || (then.node[k].call == EXCHANGED && then.node[k].answer_phase == RING);
     if (!ring) {
-        int left = 0, most = 0;
+        int left = 0, most = 0, cut_off = 0;
         for (int k = 0; k < NODES; k++) {
-            left += then.node[k].phase == FORMED && then.node[k].map[k] == UP;
-            if (then.node[k].phase == JOINER && !knows_a_member(&then, k)) return 1;
+            left += then.node[k].phase == FORMED && then.node[k].map[k] == UP && !to_be_skipped(&then, k);
+            cut_off |= to_be_cut_off(&then, k);
+            if ((then.node[k].phase == JOINER || (then.node[k].came && k != i)) && !knows_a_member(&then, k) && knows_a_member(w, k)) return 1;
             if (ups(then.node[k].map) > most) most = ups(then.node[k].map);
             if (ups(then.node[k].answer_map) > most) most = ups(then.node[k].answer_map);
         }
-        return !(left > LIST || (left > 0 && most < LIST + 2));
+        return !((left > LIST && !cut_off) || (left > 0 && most < LIST + 2));
     }
 #endif
     return invariant(&then, in_flight) != HOLDS;
@@ -233,6 +265,27 @@ static void canonical(World *w) {
 
 extern int Printf(const char *, ...);
 
+#ifdef COARSE
+/* Ring mode's queries and notifications arrive at once. */
+static void drain(World *w) {
+    for (int again = 1; again;) {
+        again = 0;
+        for (int i = 0; i < NODES; i++) {
+            Node *n = &w->node[i];
+            if (n->call >= SUCCESSOR_ANSWERED && n->call <= NOTIFYING) {
+                if (n->call == BETWEEN_DUE) do_ask(w, i);
+                else apply(w, i);
+                again = 1;
+            }
+            if (can_rectify(w, i)) do_rectify(w, i), again = 1;
+#ifdef FORMING
+            if (n->regroup && can_regroup(w, i)) do_regroup(w, i, UP), again = 1;
+#endif
+        }
+    }
+}
+#endif
+
 static void tell_list(const u8 *list, u8 predecessor) {
     for (int k = 0; k < LIST; k++) {
         if (list[k] == NOWHERE) Printf(" none");
@@ -253,7 +306,9 @@ static void tell_map(const u8 *map) {
 #endif
 
 /* Printed only when spin replays a trail: the step, then every node that is not plainly out. */
+extern int readtrail;
 static void tell(const World *w, const char *step) {
+    if (!readtrail) return;
     static const char *calls[] = {"", "successor answered", "successor dead", "will ask", "between answered", "between dead", "notifies", "join answered",
         "will leave", "departed", "regrouped", "exchanged", "exchange dead"};
     static const char *phases[] = {"out", "joiner", "forming", "ring"};
@@ -280,8 +335,10 @@ static void tell(const World *w, const char *step) {
 }
 
 static void after(World *w) {
+#ifdef COARSE
+    drain(w);
+#endif
     judge(w);
-    if (w->broken) Printf("BROKEN: %s\n", properties[w->broken]);
     if (w->budget == UNBOUNDED) w->former = 0;
 #ifdef FORMING
     acknowledge(w);
@@ -289,7 +346,9 @@ static void after(World *w) {
     forget_old_news(w);
 #endif
     renumber_eras(w);
+    forget_the_gone(w);
 #endif
+    if (w->broken) Printf("BROKEN: %s\n", properties[w->broken]);
 #ifdef SYMMETRY
     canonical(w);
 #endif

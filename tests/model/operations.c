@@ -165,6 +165,7 @@ static void notify(Node *n, u8 successor) {
 #ifdef FORMING
 static void merge_into(World *w, int i, const u8 *map);
 static void do_exchange(World *w, int m, int x);
+static void meet(World *w, int i, int stranger);
 #endif
 
 /* A notification arrives at i: adopt who is nearer; otherwise ask whether the old predecessor lives. */
@@ -172,10 +173,18 @@ static void rectify(World *w, int i, u8 new) {
     Node *n = &w->node[i];
 #ifdef FORMING
     if (n->phase == FORMED) { /* it joined the ring that was here before */
-        u8 map[NODES] = {0};
-        map[NODE(new)] = member(w, new) ? UP : OLD_UP;
-        merge_into(w, i, map);
-        if (n->map[NODE(new)] == GONE && n->call == IDLE) do_exchange(w, i, NODE(new)); /* we took it for dead, and have yet to hear that it stands on a ring */
+        if (n->map[NODE(new)] == GONE) {
+            if (n->call == IDLE) do_exchange(w, i, NODE(new)); /* we took it for dead, and have yet to hear that it stands on a ring */
+        } else if (!is_present(n->map[NODE(new)]))
+#ifdef ADOPT_NOTIFIER
+            {
+                u8 map[NODES] = {0};
+                map[NODE(new)] = member(w, new) ? UP : OLD_UP;
+                merge_into(w, i, map);
+            }
+#else
+            meet(w, i, NODE(new));
+#endif
     }
 #endif
     if (n->phase != RING || n->predecessor == new || ID(i) == new) return;

@@ -121,7 +121,7 @@ static int complete_maps(const World *w, int i) {
     const Node *n = &w->node[i];
     for (int x = 0; x < NODES; x++) {
         const Node *other = &w->node[x];
-        if (x == i || other->phase != FORMED || other->era != n->era) continue;
+        if (x == i || other->phase != FORMED || other->era != n->era || other->came) continue;
         if (!is_present(other->map[i]) || !is_live(other->map, i)) return UNKNOWN_MEMBER;
         if (!is_present(n->map[x]) || !is_live(n->map, x)) return UNKNOWN_MEMBER;
     }

@@ -46,7 +46,7 @@ bool broken = false;
 
 /* spin takes a name followed at once by a parenthesis for a side effect in c_expr: hence the spaces. */
 #define STEP(can, act, text) \
-  :: d_step { c_expr { can } -> c_code { act; tell(&now.w, text); after(&now.w); now.broken = now.w.broken != 0; } }
+  :: d_step { c_expr { can } -> c_code { act; tell(&now.w, text); after(&now.w); now.broken = now.w.broken != 0; }; assert(!broken) }
 
 #define AT(i) \
   STEP(can_join (&now.w, i), do_join(&now.w, i), #i " joins") \
@@ -107,11 +107,8 @@ bool broken = false;
 
 active proctype servers() {
   c_code { begin(&now.w); };
-  do
-  :: broken -> assert(false)
-  :: else ->
 end:
-    if
+  do
     CLIENT(0)
 #if WRITERS > 1
     CLIENT(1)
@@ -126,6 +123,5 @@ end:
     AT(4)
     BETWEEN(0, 4) BETWEEN(1, 4) BETWEEN(2, 4) BETWEEN(3, 4) BETWEEN(4, 0) BETWEEN(4, 1) BETWEEN(4, 2) BETWEEN(4, 3)
 #endif
-    fi
   od
 }
