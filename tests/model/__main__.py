@@ -30,6 +30,7 @@ _ANY = "any number of failures and rejoins"
 _SAVING = "-DSYMMETRY -DQUIET"
 _FORMING = f"{_SAVING} -DFORMING -DLEAVES"
 _FAILING = f"{_SAVING} -DFORMING"
+_BRISK = f"{_FAILING} -DCOARSE -DTOGETHER -DAT_ONCE"
 _SAMPLED = "-DBITSTATE -DT_RAND"
 _SAMPLE = "-m1000000 -w32 -k3 -Q1 -RS20011"
 
@@ -102,6 +103,40 @@ RUNS = [
         nodes=4,
         defines=f"{_FAILING} -DBUDGET=5",
         options="-m100000 -w26",
+    ),
+    *_with(
+        Run(
+            name="forming-4-any",
+            bounds=f"a founder, three join; {_ANY}; news is known at once",
+            nodes=4,
+            defines=f"{_BRISK} -DBUDGET=255",
+            quick=True,
+        ),
+        "COUNT_JOINERS",
+        "FORM_EARLY",
+        "ADOPT_UNASKED",
+    ),
+    *_with(
+        Run(
+            name="forming-5-three",
+            bounds="a founder, four join; at most 3 failures or rejoins; news is known at once",
+            nodes=5,
+            defines=f"{_BRISK} -DBUDGET=3",
+            options="-m100000 -w25",
+        ),
+        "COUNT_JOINERS",
+        "FORM_EARLY",
+    ),
+    *_with(
+        Run(
+            name="forming-6-sample",
+            bounds="a founder, five join; at most 3 failures or rejoins; news is known at once",
+            nodes=6,
+            defines=f"{_BRISK} -DBUDGET=3",
+            search=_SAMPLED,
+            options=_SAMPLE,
+        ),
+        "COUNT_JOINERS",
     ),
     Run(
         name="forming-4-leaves",

@@ -280,6 +280,13 @@ static void drain(World *w) {
             if (can_rectify(w, i)) do_rectify(w, i), again = 1;
 #ifdef FORMING
             if (n->regroup && can_regroup(w, i)) do_regroup(w, i, UP), again = 1;
+#ifdef AT_ONCE
+            if (n->call == JOIN_ANSWERED) apply(w, i), again = 1;
+#endif
+#ifdef TOGETHER
+            for (int x = 0; x < NODES; x++)
+                if (forms(&w->node[x]) && can_exchange(w, i, x) && answers_exchange(n, &w->node[x], x)) do_exchange(w, i, x), again = 1;
+#endif
 #endif
         }
     }

@@ -270,6 +270,7 @@ def drop_at_the_first(patch: Patch) -> None:
         for duty in self._duties:
             if duty.confirmed:
                 duty.confirmed = len(duty.targets)
+        self._failed.clear()  # nor does it matter who fell silent
         real(self)
 
     patch.set("Round.drop", drop)
