@@ -28,6 +28,8 @@
  *   life, it skips. In a ring that forms, with nobody on a ring or about to be, any node may fail but the last and but the last member that
  *   a joiner knows, or one that came over and is not known to all on its map, until somebody's map has r + 2 nodes: then three must be
  *   left that stay and are on every such map, and nobody may have r dead ones in a row before it, as all know together.
+ * - AT_ONCE, with COARSE and TOGETHER: a round of upkeep, exchanges of maps and answers to a JOIN are done in the step that begins them. Then a failure
+ *   counts whoever a map does not name as skipped by it, for it may be, once the map is a list.
  * - A leave from a ring of r + 3 or more is under the same assumption. One by the map is under none but that no joiner is orphaned, and
  *   that nobody stands on the former ring, or is about to, of whom the leaver has yet to hear. Who loses patience fails.
  * - Finding whom to ask to be let in: any member may be asked, and refuses if it is not the right one.

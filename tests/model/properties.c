@@ -57,7 +57,7 @@ static int invariant(const World *w, int in_flight) {
             if (first_live(w, list) == NOWHERE) return NO_LIVE_SUCCESSOR;
             principals &= ~passed_over(w, i, list);
         }
-#ifdef FORMING
+#ifdef AT_ONCE
         for (int x = 0; in_flight && forms(n) && x < NODES; x++)
             if (x != i && !is_live(n->map, x)) principals &= ~(1u << x); /* it may skip x, once it is confirmed, or finds dead who is before x */
 #endif
