@@ -61,8 +61,8 @@ class Place:
 
     @property
     def neighbours(self) -> tuple[Member, ...]:
-        """Its successors, and its predecessor, who may be one of them."""
-        return (*self.successors, *(() if self.predecessor is None else (self.predecessor,)))
+        """See `ring.State.neighbours`."""
+        return self.state().neighbours
 
     def state(self) -> State:
         """What others are told."""

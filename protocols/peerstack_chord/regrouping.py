@@ -105,7 +105,7 @@ class Regrouping:
                 self._leaving.add(state.member)
             self._entries.append(self._entry(state.member))
             if self._mode is Mode.FORMING or not self._is_large:
-                self._ask((*state.successors, *(() if state.predecessor is None else (state.predecessor,))))
+                self._ask(state.neighbours)
         self._judge()
 
     def _entry(self, member: Member) -> Entry:

@@ -111,6 +111,11 @@ class State:
         """The extended successor list: itself, then its successors."""
         return (self.member, *self.successors)
 
+    @property
+    def neighbours(self) -> tuple[Member, ...]:
+        """Its successors, and its predecessor, who may be one of them."""
+        return (*self.successors, *(() if self.predecessor is None else (self.predecessor,)))
+
 
 def one_live_successor(states: Sequence[State]) -> bool:
     """OneLiveSuccessor: every member's successor list names a live member."""

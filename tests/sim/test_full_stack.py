@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 import pytest
-from peerstack_kad.node import KademliaNode
+from peerstack_kad.routing import KademliaRouting
 
 from peerstack.dht.namespaces import LatestVersion, Namespaces
 from peerstack.dht.replica.persistence import NodeState
@@ -81,9 +81,9 @@ def test_a_host_looks_up_with_as_many_requests_at_once_as_its_options_say() -> N
     async def main() -> None:
         for parallelism in (2, 7):
             network = await _alone(NodeOptions(parallelism=parallelism))
-            node = network.nodes[0].node
-            assert isinstance(node, KademliaNode)
-            assert node.engine.routing._parallelism == parallelism  # type: ignore[attr-defined]
+            routing = network.nodes[0].node.engine.routing
+            assert isinstance(routing, KademliaRouting)
+            assert routing._parallelism == parallelism
             await network.close()
 
     virtual_time.run(main())
